@@ -1,0 +1,5 @@
+// Boost 1.74 uses std::exchange here, in C++20 only, without the header that
+// declares it.
+#include <utility>
+
+#include_next <boost/asio/awaitable.hpp>
