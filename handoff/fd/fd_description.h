@@ -1,0 +1,48 @@
+#ifndef HANDOFF_FD_FD_DESCRIPTION_H_
+#define HANDOFF_FD_FD_DESCRIPTION_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "proto/handoff.pb.h"
+
+// What a descriptor is, by the kernel's word. All functions are thread-safe and
+// borrow `fd`.
+
+namespace handoff {
+
+// Kind, identity (SO_COOKIE of a socket; st_dev and st_ino of anything else)
+// and addresses of `fd`. FAILED_PRECONDITION where `fd` is not open.
+absl::StatusOr<v1::DescriptorInfo> DescribeDescriptor(int fd);
+
+// OK where `fd` is what `claimed` says: same kind, same identity, same local
+// address. The peer's address is not compared: it vanishes with the connection
+// (ENOTCONN after a reset), the identity does not. FAILED_PRECONDITION
+// otherwise, with both sides in the message.
+absl::Status CheckDescriptor(int fd, const v1::DescriptorInfo& claimed);
+
+// OK where a descriptor of this kind works in another process;
+// INVALID_ARGUMENT with the reason where it does not: io_uring (the kernel
+// refuses to pass it, EINVAL) and KIND_UNSPECIFIED.
+absl::Status CheckPassable(v1::DescriptorInfo::Kind kind);
+
+// For people: "tcp 127.0.0.1:80 <- 127.0.0.1:5555", "listener 127.0.0.1:80".
+std::string FormatDescriptor(const v1::DescriptorInfo& info);
+
+// The lower-case name of a kind: "tcp", "tcp-listener", "memfd".
+absl::string_view KindName(v1::DescriptorInfo::Kind kind);
+
+// What has passed through the TCP connection `fd`, exact and the same through
+// any duplicate, from TCP_INFO, SIOCINQ and SIOCOUTQ (tcp(7)):
+//   consumed = tcpi_bytes_received - SIOCINQ
+//   written  = tcpi_bytes_acked + SIOCOUTQ
+// A FIN that has been received adds one to tcpi_bytes_received; it is taken off
+// by the state (CLOSE_WAIT, LAST_ACK, CLOSING, TIME_WAIT). INVALID_ARGUMENT
+// where `fd` is no TCP connection.
+absl::StatusOr<v1::TcpCounters> ReadTcpCounters(int fd);
+
+}  // namespace handoff
+
+#endif  // HANDOFF_FD_FD_DESCRIPTION_H_

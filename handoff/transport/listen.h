@@ -1,0 +1,26 @@
+#ifndef HANDOFF_TRANSPORT_LISTEN_H_
+#define HANDOFF_TRANSPORT_LISTEN_H_
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "handoff/fd/unique_fd.h"
+
+namespace handoff {
+
+// A listening stream socket, non-blocking and CLOEXEC, at "tcp:HOST:PORT",
+// "tcp:[v6]:PORT" (port 0: the kernel picks one) or "unix:/path". HOST is an
+// address or a name; a name's first address is taken. TCP sockets get
+// SO_REUSEADDR. A Unix path where nobody listens any more is replaced by
+// rename(2); one where somebody listens is ALREADY_EXISTS.
+//
+// INVALID_ARGUMENT  the address is malformed, or abstract ("unix:@name"), or a
+//                   path longer than 107 bytes
+// ALREADY_EXISTS    the address is in use
+// NOT_FOUND         the host name or the socket's folder does not exist
+// other codes       by absl::ErrnoToStatus
+absl::StatusOr<UniqueFd> BindListener(absl::string_view address,
+                                      int backlog = 4096);
+
+}  // namespace handoff
+
+#endif  // HANDOFF_TRANSPORT_LISTEN_H_

@@ -1,0 +1,51 @@
+#ifndef HANDOFF_TRANSPORT_SPAWN_H_
+#define HANDOFF_TRANSPORT_SPAWN_H_
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/optional.h"
+#include "handoff/fd/unique_fd.h"
+
+// How a process starts its own successor: a child that inherits one end of a
+// socketpair, and nothing else but standard input, output and error.
+
+namespace handoff {
+
+// Names the inherited descriptor in the child's environment.
+inline constexpr char kInheritedSocketVariable[] = "HANDOFF_SOCKET_FD";
+
+struct Child {
+  pid_t pid = 0;
+  UniqueFd pidfd;
+  UniqueFd socket;  // our end of the pair, SOCK_SEQPACKET
+};
+
+// Executes `executable` (a path, never /proc/self/exe: after the binary was
+// replaced that names the deleted file) with `arguments` (argv[0] included) and
+// our environment. Signal dispositions and the mask are reset to the default.
+// The caller reaps the child (ReapChild).
+//
+// NOT_FOUND, PERMISSION_DENIED  the file cannot be executed
+// other codes                   by absl::ErrnoToStatus
+absl::StatusOr<Child> SpawnSuccessor(const std::string& executable,
+                                     const std::vector<std::string>& arguments);
+
+// Waits for the child to end, by waitid(P_PIDFD), until it is reaped; call it
+// when the pidfd is readable or after a kill. Says how it ended, for people:
+// "exited with code 3", "was killed by signal 9 (Killed)".
+absl::StatusOr<std::string> ReapChild(int pidfd);
+
+// In the child: the inherited socket, once. Empty where the variable is not
+// set. The variable is checked (it names a connected AF_UNIX SOCK_SEQPACKET
+// socket: INVALID_ARGUMENT otherwise), unset, and the socket made CLOEXEC.
+// Changes the environment: call before threads are started.
+absl::StatusOr<absl::optional<UniqueFd>> TakeInheritedSocket();
+
+}  // namespace handoff
+
+#endif  // HANDOFF_TRANSPORT_SPAWN_H_
