@@ -1,0 +1,175 @@
+#ifndef HANDOFF_HANDOFF_H_
+#define HANDOFF_HANDOFF_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "google/protobuf/any.pb.h"
+#include "google/protobuf/descriptor.h"
+#include "handoff/fd/peer_identity.h"
+#include "handoff/fd/unique_fd.h"
+#include "handoff/group.h"
+#include "handoff/observer.h"
+#include "handoff/protocol/settings.h"
+#include "handoff/session.h"
+#include "proto/handoff.pb.h"
+
+namespace handoff {
+
+// One kind of state that moves: of sessions or of a blob.
+struct StateType {
+  std::string name;
+  // The versions that this binary reads and writes. The highest that both sides
+  // have is used; where there is none, the handoff is refused before anything
+  // moves.
+  uint32_t lowest = 1;
+  uint32_t highest = 1;
+  // Of the message, so that tools can decode it. May be null.
+  const google::protobuf::Descriptor* descriptor = nullptr;
+};
+
+struct Options {
+  // Where predecessor and successor meet: a Unix socket, at most 107 bytes, in
+  // a folder that only this user can write. Created 0600. PATH.lock is created
+  // beside it and stays.
+  std::string path;
+  // Shown to people: a version, a build.
+  std::string label;
+  // Everything that Open() and AddBlob() name.
+  std::vector<StateType> state_types;
+  Deadlines deadlines;
+  Limits limits;
+  // Who else may be at the other end, besides this user and root.
+  TrustPolicy trust;
+  // What StartSuccessor() executes: a path (not /proc/self/exe: after the file
+  // is replaced that names the old one) and argv, argv[0] included.
+  std::string executable;
+  std::vector<std::string> arguments;
+  // An aborted successor that does not go within deadlines.released is killed.
+  bool kill_stuck_successor = true;
+  // Off: as on Linux before 6.5. For tests.
+  bool use_scm_pidfd = true;
+  // Borrowed, may be null; outlives the Handoff.
+  Observer* observer = nullptr;
+};
+
+// Why Wait() returned.
+enum class Ended {
+  kHandedOff,  // a successor serves, the watch and the drain are over: exit
+  kStopped,    // Stop() was called: drain and exit
+};
+
+// The life of one process of a service. First start and take-over are the same
+// code:
+//
+//   auto h = Handoff::Start(options);       // takes over if somebody serves
+//   int http = h->Listen("http", "tcp:0.0.0.0:8080");  // inherited, or bound
+//   GroupHandle* g = h->Register(&my_group);
+//   h->TakeSessions("chat", &my_receiver);  // none on a fresh start
+//   h->Ready();   // acknowledges; returns once committed. Now serve: from here
+//                 // on this process is the predecessor of the next
+//   switch (h->Wait()) ...
+//
+// What happens in Ready(): the predecessor is told that everything is decoded
+// and restored; it sends what has changed meanwhile, quiesces, freezes its
+// groups, and sends the rest; the changes go through the receivers; then the
+// word is swapped and this process owns every session. Where it fails, nothing
+// has moved, the predecessor goes on, and this process should exit.
+//
+// Thread-safety: Start() to Ready() from one thread; then Wait(), Stop() and
+// StartSuccessor() from any. Ownership: the Handoff owns every descriptor that
+// it inherits or is given, and closes them on destruction; so it must outlive
+// the service's use of them. Groups, receivers and the observer are borrowed
+// and outlive it; before it is destroyed every group's loop has ended.
+class Handoff {
+ public:
+  // Meets the predecessor at options.path (or on the socket that the parent
+  // left to us in HANDOFF_SOCKET_FD) and receives everything up to PreCopied;
+  // where nobody listens, starts fresh.
+  //
+  // INVALID_ARGUMENT     the options: path, names, ranges
+  // PERMISSION_DENIED, UNAUTHENTICATED  the predecessor is nobody we trust, or
+  //                      does not trust us
+  // UNAVAILABLE          refused: it is busy with another handoff, or stopping
+  // FAILED_PRECONDITION  refused: no common version of the protocol or a type
+  // RESOURCE_EXHAUSTED   refused: our limit on descriptors is too low
+  // DEADLINE_EXCEEDED    it does not answer
+  // ABORTED              it aborted, or died
+  static absl::StatusOr<std::unique_ptr<Handoff>> Start(Options options);
+
+  // Without Stop(), a handoff that is under way is aborted.
+  virtual ~Handoff() = default;
+
+  // Whether a predecessor was found.
+  virtual bool took_over() const = 0;
+  // 1 on a fresh start, then one more for each handoff.
+  virtual uint64_t generation() const = 0;
+
+  // A listening socket by name: inherited where the predecessor had one of this
+  // name (whatever its address), else bound to `address`: "tcp:HOST:PORT",
+  // "tcp:[v6]:PORT", "unix:/path". Non-blocking; borrowed. A name may be taken
+  // as often as the predecessor had listeners of it. Codes of BindListener();
+  // ALREADY_EXISTS where the name is taken.
+  virtual absl::StatusOr<int> Listen(absl::string_view name,
+                                     absl::string_view address) = 0;
+
+  // Any other descriptor by name: inherited, or made by `make`. Borrowed.
+  virtual absl::StatusOr<int> Descriptor(
+      absl::string_view name,
+      absl::FunctionRef<absl::StatusOr<UniqueFd>()> make) = 0;
+
+  // State that belongs to no session. `restore` is called at once with what the
+  // predecessor had, if it had any, and again within Ready() where that has
+  // changed. From Ready() on `save` is called in each handoff, on the library's
+  // thread: while the groups run (so it locks what it reads), and again when
+  // all of them are frozen; what it returns then is what moves. `name` is one
+  // of Options::state_types; `version` is the negotiated one.
+  using SaveBlob = std::function<absl::StatusOr<google::protobuf::Any>(
+      uint32_t version)>;
+  using RestoreBlob = std::function<absl::Status(
+      const google::protobuf::Any& value, uint32_t version)>;
+  virtual absl::Status AddBlob(absl::string_view name, SaveBlob save,
+                               RestoreBlob restore) = 0;
+
+  // One for each event loop. Before TakeSessions().
+  virtual GroupHandle* Register(Group* group) = 0;
+
+  // Restores every session of the type. OK also where some were refused by the
+  // receiver. Sessions of a type that nobody takes stay with the predecessor.
+  virtual absl::Status TakeSessions(absl::string_view type,
+                                    SessionReceiver* receiver) = 0;
+
+  // Acknowledges, and returns OK once this process owns everything, or after an
+  // error (codes as Start()) with the predecessor as it was: then this process
+  // must serve nobody. On a fresh start returns at once. Starts the library's
+  // thread, which answers tools and the next successor.
+  virtual absl::Status Ready() = 0;
+
+  // Blocks until this process has to end. An error means that the library could
+  // not go on; the service is still whole.
+  virtual absl::StatusOr<Ended> Wait() = 0;
+
+  // Retires a watching predecessor, aborts a handoff that is under way (unless
+  // it is committed), takes no other one, and wakes Wait().
+  virtual void Stop() = 0;
+
+  // Executes Options::executable and hands over to it. Returns when the child
+  // runs; what becomes of it is told to the observer. FAILED_PRECONDITION where
+  // a handoff is under way, or this process has handed off or is stopping;
+  // codes of SpawnSuccessor().
+  virtual absl::Status StartSuccessor() = 0;
+
+  // What became of everything in the last handoffs, oldest first.
+  virtual v1::Ledger GetLedger() const = 0;
+};
+
+}  // namespace handoff
+
+#endif  // HANDOFF_HANDOFF_H_
