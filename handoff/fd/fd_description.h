@@ -15,12 +15,19 @@ namespace handoff {
 
 // Kind, identity (SO_COOKIE of a socket; st_dev and st_ino of anything else)
 // and addresses of `fd`. FAILED_PRECONDITION where `fd` is not open.
+//
+// What has no file of its own (eventfd, timerfd, inotify, signalfd, epoll, and
+// before Linux 6.9 pidfd) shares one inode with all of them: of these only the
+// kind is certain. Bytes of a Unix path that are not printable ASCII are
+// escaped as in C.
 absl::StatusOr<v1::DescriptorInfo> DescribeDescriptor(int fd);
 
 // OK where `fd` is what `claimed` says: same kind, same identity, same local
-// address. The peer's address is not compared: it vanishes with the connection
-// (ENOTCONN after a reset), the identity does not. FAILED_PRECONDITION
-// otherwise, with both sides in the message.
+// address. FAILED_PRECONDITION otherwise, with both sides in the message.
+//
+// The peer's address is not compared: it vanishes with the connection (ENOTCONN
+// after a reset), the identity does not. Nor is the local one of a TCP socket
+// that is not connected any more: connect(AF_UNSPEC) takes it away.
 absl::Status CheckDescriptor(int fd, const v1::DescriptorInfo& claimed);
 
 // OK where a descriptor of this kind works in another process;
@@ -39,8 +46,12 @@ absl::string_view KindName(v1::DescriptorInfo::Kind kind);
 //   consumed = tcpi_bytes_received - SIOCINQ
 //   written  = tcpi_bytes_acked + SIOCOUTQ
 // A FIN that has been received adds one to tcpi_bytes_received; it is taken off
-// by the state (CLOSE_WAIT, LAST_ACK, CLOSING, TIME_WAIT). INVALID_ARGUMENT
-// where `fd` is no TCP connection.
+// by the state (CLOSE_WAIT, LAST_ACK, CLOSING, TIME_WAIT, and CLOSE without a
+// pending error). Only after a FIN and then a reset is one too many counted.
+// Only differences between two readings mean something: `written` counts the
+// SYN of a connection that this end opened, and a FIN that it sent.
+//
+// INVALID_ARGUMENT where `fd` is no TCP connection.
 absl::StatusOr<v1::TcpCounters> ReadTcpCounters(int fd);
 
 }  // namespace handoff

@@ -66,11 +66,12 @@ absl::Status SendMessage(int socket, absl::string_view bytes,
 //
 // UNAVAILABLE         nothing there yet (EAGAIN)
 // OUT_OF_RANGE        end of file: the peer has closed, and everything that it
-//                     sent has been read
+//                     sent has been read. Where it closed without having read
+//                     all that we sent, the kernel says ECONNRESET once, ahead
+//                     of what it sent: that is passed over, nothing is lost
 // DATA_LOSS           MSG_TRUNC, MSG_CTRUNC (some descriptors did not fit into
 //                     our table and are gone), or an empty message; what was
 //                     received is closed
-// ABORTED             ECONNRESET
 // other codes         by absl::ErrnoToStatus
 absl::StatusOr<ReceivedMessage> ReceiveMessage(
     int socket, size_t max_bytes = kMaxMessageBytes);

@@ -1,6 +1,8 @@
 #ifndef HANDOFF_TRANSPORT_CHANNEL_H_
 #define HANDOFF_TRANSPORT_CHANNEL_H_
 
+#include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -9,6 +11,7 @@
 #include "absl/types/optional.h"
 #include "absl/types/span.h"
 #include "handoff/fd/peer_identity.h"
+#include "handoff/fd/scm_rights.h"
 #include "handoff/fd/unique_fd.h"
 #include "proto/handoff.pb.h"
 
@@ -27,7 +30,9 @@ struct IncomingFrame {
 // The first frame that arrives decides the peer's identity, which must satisfy
 // the trust policy before any frame is returned; every later frame must come
 // from the same pid. Nothing is sent with descriptors before that by the side
-// that answers. Non-blocking; not thread-safe.
+// that answers. Where the kernel gives no SCM_PIDFD (Linux before 6.5), the
+// first frame of each side, whatever it is, must carry a pidfd of its sender
+// (OwnPidfd) as its first descriptor. Non-blocking; not thread-safe.
 class Channel {
  public:
   struct Options {
@@ -71,6 +76,10 @@ class Channel {
 
  private:
   Channel(UniqueFd socket, Options options);
+
+  absl::StatusOr<std::string> Prepare(v1::Frame& frame,
+                                      absl::Span<const int> descriptors) const;
+  absl::Status Authenticate(ReceivedMessage& message);
 
   UniqueFd socket_;
   Options options_;

@@ -10,12 +10,13 @@ namespace handoff {
 // A listening stream socket, non-blocking and CLOEXEC, at "tcp:HOST:PORT",
 // "tcp:[v6]:PORT" (port 0: the kernel picks one) or "unix:/path". HOST is an
 // address or a name; a name's first address is taken. TCP sockets get
-// SO_REUSEADDR. A Unix path where nobody listens any more is replaced by
-// rename(2); one where somebody listens is ALREADY_EXISTS.
+// SO_REUSEADDR. A Unix path where no socket is open any more is replaced by
+// rename(2), so the kernel goes on to give a temporary name as its address. Two
+// processes that replace one stale path at the same instant are not told apart.
 //
 // INVALID_ARGUMENT  the address is malformed, or abstract ("unix:@name"), or a
 //                   path longer than 107 bytes
-// ALREADY_EXISTS    the address is in use
+// ALREADY_EXISTS    the address is in use, or the path is that of another file
 // NOT_FOUND         the host name or the socket's folder does not exist
 // other codes       by absl::ErrnoToStatus
 absl::StatusOr<UniqueFd> BindListener(absl::string_view address,

@@ -1,0 +1,377 @@
+#include "handoff/fd/fd_description.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>  // not netinet/tcp.h: its tcp_info lacks the counters
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+
+namespace handoff {
+namespace {
+
+using v1::DescriptorInfo;
+
+// The values of the kernel's enum in include/net/tcp_states.h, as tcpi_state
+// gives them; netinet/tcp.h has them, linux/tcp.h has not.
+enum TcpState {
+  kTimeWait = 6,
+  kClose = 7,
+  kCloseWait = 8,
+  kLastAck = 9,
+  kListen = 10,
+  kClosing = 11,
+};
+
+std::string FormatInet(const char* open, int family, const void* host,
+                       const char* close, in_port_t port) {
+  char text[INET6_ADDRSTRLEN];
+  if (::inet_ntop(family, host, text, sizeof(text)) == nullptr) return "";
+  return absl::StrCat(open, text, close, ":", ntohs(port));
+}
+
+std::string FormatAddress(const sockaddr_storage& address, socklen_t length) {
+  if (address.ss_family == AF_INET) {
+    sockaddr_in v4;
+    std::memcpy(&v4, &address, sizeof(v4));
+    return FormatInet("", AF_INET, &v4.sin_addr, "", v4.sin_port);
+  }
+  if (address.ss_family == AF_INET6) {
+    sockaddr_in6 v6;
+    std::memcpy(&v6, &address, sizeof(v6));
+    return FormatInet("[", AF_INET6, &v6.sin6_addr, "]", v6.sin6_port);
+  }
+  if (address.ss_family != AF_UNIX) return "";
+  const size_t start = offsetof(sockaddr_un, sun_path);
+  if (length <= start) return "unix:";
+  const char* path = reinterpret_cast<const char*>(&address) + start;
+  const size_t size = length - start;
+  // Escaped: a path may hold any byte, a string of a protobuf only UTF-8.
+  if (path[0] == '\0') {
+    return absl::StrCat(
+        "unix:@", absl::CHexEscape(absl::string_view(path + 1, size - 1)));
+  }
+  return absl::StrCat("unix:", absl::CHexEscape(absl::string_view(
+                                   path, ::strnlen(path, size))));
+}
+
+int SocketOption(int fd, int option) {
+  int value = -1;
+  socklen_t length = sizeof(value);
+  return ::getsockopt(fd, SOL_SOCKET, option, &value, &length) < 0 ? -1 : value;
+}
+
+DescriptorInfo::Kind SocketKind(int fd, int family, bool connected) {
+  // A connected socket does not listen: one call less for every session.
+  const auto listens = [&] {
+    return !connected && SocketOption(fd, SO_ACCEPTCONN) == 1;
+  };
+  if (family == AF_INET || family == AF_INET6) {
+    switch (SocketOption(fd, SO_PROTOCOL)) {
+      case IPPROTO_TCP:
+        return listens() ? DescriptorInfo::TCP_LISTENER : DescriptorInfo::TCP;
+      case IPPROTO_UDP:
+        return DescriptorInfo::UDP;
+      default:
+        return DescriptorInfo::OTHER_SOCKET;
+    }
+  }
+  if (family == AF_UNIX) {
+    switch (SocketOption(fd, SO_TYPE)) {
+      case SOCK_STREAM:
+        return listens() ? DescriptorInfo::UNIX_LISTENER
+                         : DescriptorInfo::UNIX_STREAM;
+      case SOCK_SEQPACKET:
+        return listens() ? DescriptorInfo::UNIX_LISTENER
+                         : DescriptorInfo::UNIX_SEQPACKET;
+      case SOCK_DGRAM:
+        return DescriptorInfo::UNIX_DATAGRAM;
+      default:
+        return DescriptorInfo::OTHER_SOCKET;
+    }
+  }
+  return DescriptorInfo::OTHER_SOCKET;
+}
+
+// `fd` is a socket whose own address is `local`.
+absl::StatusOr<DescriptorInfo> DescribeSocket(int fd,
+                                              const sockaddr_storage& local,
+                                              socklen_t local_length) {
+  DescriptorInfo info;
+  sockaddr_storage peer;
+  socklen_t peer_length = sizeof(peer);
+  const bool connected =
+      ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &peer_length) == 0;
+  info.set_kind(SocketKind(fd, local.ss_family, connected));
+  uint64_t cookie = 0;
+  socklen_t cookie_length = sizeof(cookie);
+  if (::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &cookie_length) < 0) {
+    return absl::ErrnoToStatus(errno, "getsockopt(SO_COOKIE)");
+  }
+  info.set_socket_cookie(cookie);
+  info.set_local_address(FormatAddress(local, local_length));
+  if (connected) info.set_peer_address(FormatAddress(peer, peer_length));
+  return info;
+}
+
+// By the name that /proc gives: eventfd and the like have no file type of their
+// own, a memfd and (since Linux 6.9) a pidfd look like a regular file.
+DescriptorInfo::Kind KindByLink(int fd, bool regular) {
+  char target[64];
+  const std::string link = absl::StrCat("/proc/self/fd/", fd);
+  const ssize_t length = ::readlink(link.c_str(), target, sizeof(target));
+  absl::string_view name(target, length > 0 ? static_cast<size_t>(length) : 0);
+  if (absl::ConsumePrefix(&name, "anon_inode:")) {
+    if (absl::ConsumePrefix(&name, "[")) absl::ConsumeSuffix(&name, "]");
+    if (name == "eventfd") return DescriptorInfo::EVENTFD;
+    if (name == "eventpoll") return DescriptorInfo::EPOLL;
+    if (name == "timerfd") return DescriptorInfo::TIMERFD;
+    if (name == "inotify") return DescriptorInfo::INOTIFY;
+    if (name == "signalfd") return DescriptorInfo::SIGNALFD;
+    if (name == "pidfd") return DescriptorInfo::PIDFD;
+    if (name == "io_uring") return DescriptorInfo::IO_URING;
+    return DescriptorInfo::OTHER;
+  }
+  if (!regular) return DescriptorInfo::OTHER;
+  // Only files of a tmpfs have seals; a memfd is one that no folder names.
+  if (absl::StartsWith(name, "/memfd:") && ::fcntl(fd, F_GET_SEALS) >= 0) {
+    return DescriptorInfo::MEMFD;
+  }
+  return DescriptorInfo::FILE;
+}
+
+absl::StatusOr<DescriptorInfo> DescribeFile(int fd) {
+  struct stat status;
+  if (::fstat(fd, &status) < 0) {
+    if (errno == EBADF) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("descriptor ", fd, " is not open"));
+    }
+    return absl::ErrnoToStatus(errno, "fstat");
+  }
+  DescriptorInfo info;
+  info.set_device(status.st_dev);
+  info.set_inode(status.st_ino);
+  switch (status.st_mode & S_IFMT) {
+    case S_IFIFO:
+      info.set_kind(DescriptorInfo::PIPE);
+      break;
+    case S_IFDIR:
+      info.set_kind(DescriptorInfo::DIRECTORY);
+      break;
+    case S_IFCHR:
+      info.set_kind(::isatty(fd) == 1 ? DescriptorInfo::TTY
+                                      : DescriptorInfo::CHARACTER_DEVICE);
+      break;
+    case S_IFBLK:
+      info.set_kind(DescriptorInfo::BLOCK_DEVICE);
+      break;
+    case S_IFREG:
+      info.set_kind(KindByLink(fd, /*regular=*/true));
+      break;
+    case 0:
+      info.set_kind(KindByLink(fd, /*regular=*/false));
+      break;
+    default:
+      // A socket's or a symbolic link's name, opened with O_PATH.
+      info.set_kind(DescriptorInfo::OTHER);
+      break;
+  }
+  return info;
+}
+
+// With the identity: for the message of a mismatch.
+std::string FormatIdentity(const DescriptorInfo& info) {
+  std::string text = FormatDescriptor(info);
+  if (info.socket_cookie() != 0) {
+    absl::StrAppend(&text, " (cookie ", info.socket_cookie(), ")");
+  } else {
+    absl::StrAppend(&text, " (device ", info.device(), ", inode ", info.inode(),
+                    ")");
+  }
+  return text;
+}
+
+bool ReadTcpInfo(int fd, tcp_info* info) {
+  std::memset(info, 0, sizeof(*info));
+  socklen_t length = sizeof(*info);
+  return ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &length) == 0 &&
+         length >= offsetof(tcp_info, tcpi_bytes_received) +
+                       sizeof(info->tcpi_bytes_received) &&
+         info->tcpi_state != kListen;
+}
+
+// Whether a FIN is among the bytes received. The state says so, but for CLOSE:
+// there, a connection that both sides have ended has no error pending, and one
+// that was reset or timed out has.
+bool FinReceived(int fd, const tcp_info& info) {
+  switch (info.tcpi_state) {
+    case kTimeWait:
+    case kCloseWait:
+    case kLastAck:
+    case kClosing:
+      return true;
+    case kClose: {
+      // poll(2) looks at the error, SO_ERROR would take it away from the owner.
+      pollfd events = {fd, 0, 0};
+      return info.tcpi_bytes_received > 0 && ::poll(&events, 1, 0) >= 0 &&
+             (events.revents & POLLERR) == 0;
+    }
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<DescriptorInfo> DescribeDescriptor(int fd) {
+  // Sockets first, without fstat(2): they come by the thousand. EBADF is left
+  // to fstat, which also knows descriptors opened with O_PATH.
+  sockaddr_storage local;
+  socklen_t length = sizeof(local);
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&local), &length) == 0) {
+    return DescribeSocket(fd, local, length);
+  }
+  if (errno == ENOTSOCK || errno == EBADF) return DescribeFile(fd);
+  return absl::ErrnoToStatus(errno, "getsockname");
+}
+
+absl::Status CheckDescriptor(int fd, const DescriptorInfo& claimed) {
+  absl::StatusOr<DescriptorInfo> actual = DescribeDescriptor(fd);
+  if (!actual.ok()) return actual.status();
+  const bool disconnected =
+      actual->kind() == DescriptorInfo::TCP && actual->peer_address().empty();
+  if (actual->kind() == claimed.kind() &&
+      actual->socket_cookie() == claimed.socket_cookie() &&
+      actual->device() == claimed.device() &&
+      actual->inode() == claimed.inode() &&
+      (disconnected || actual->local_address() == claimed.local_address())) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("a descriptor is ", FormatIdentity(*actual),
+                   ", the sender says ", FormatIdentity(claimed)));
+}
+
+absl::Status CheckPassable(DescriptorInfo::Kind kind) {
+  if (kind == DescriptorInfo::IO_URING) {
+    return absl::InvalidArgumentError(
+        "an io_uring cannot be passed: the kernel refuses it (EINVAL)");
+  }
+  if (kind == DescriptorInfo::KIND_UNSPECIFIED) {
+    return absl::InvalidArgumentError("a descriptor of no known kind");
+  }
+  return absl::OkStatus();
+}
+
+std::string FormatDescriptor(const DescriptorInfo& info) {
+  const bool listens = info.kind() == DescriptorInfo::TCP_LISTENER ||
+                       info.kind() == DescriptorInfo::UNIX_LISTENER;
+  std::string text(listens ? "listener" : KindName(info.kind()));
+  if (!info.local_address().empty()) {
+    absl::StrAppend(&text, " ", info.local_address());
+  }
+  if (!info.peer_address().empty()) {
+    absl::StrAppend(&text, " <- ", info.peer_address());
+  }
+  return text;
+}
+
+absl::string_view KindName(DescriptorInfo::Kind kind) {
+  switch (kind) {
+    case DescriptorInfo::TCP_LISTENER:
+      return "tcp-listener";
+    case DescriptorInfo::TCP:
+      return "tcp";
+    case DescriptorInfo::UDP:
+      return "udp";
+    case DescriptorInfo::UNIX_LISTENER:
+      return "unix-listener";
+    case DescriptorInfo::UNIX_STREAM:
+      return "unix-stream";
+    case DescriptorInfo::UNIX_DATAGRAM:
+      return "unix-datagram";
+    case DescriptorInfo::UNIX_SEQPACKET:
+      return "unix-seqpacket";
+    case DescriptorInfo::PIPE:
+      return "pipe";
+    case DescriptorInfo::FILE:
+      return "file";
+    case DescriptorInfo::DIRECTORY:
+      return "directory";
+    case DescriptorInfo::MEMFD:
+      return "memfd";
+    case DescriptorInfo::EVENTFD:
+      return "eventfd";
+    case DescriptorInfo::TIMERFD:
+      return "timerfd";
+    case DescriptorInfo::INOTIFY:
+      return "inotify";
+    case DescriptorInfo::SIGNALFD:
+      return "signalfd";
+    case DescriptorInfo::EPOLL:
+      return "epoll";
+    case DescriptorInfo::PIDFD:
+      return "pidfd";
+    case DescriptorInfo::TTY:
+      return "tty";
+    case DescriptorInfo::IO_URING:
+      return "io_uring";
+    case DescriptorInfo::CHARACTER_DEVICE:
+      return "character-device";
+    case DescriptorInfo::BLOCK_DEVICE:
+      return "block-device";
+    case DescriptorInfo::OTHER_SOCKET:
+      return "other-socket";
+    case DescriptorInfo::OTHER:
+      return "other";
+    default:
+      return "unspecified";
+  }
+}
+
+absl::StatusOr<v1::TcpCounters> ReadTcpCounters(int fd) {
+  // Bytes that arrive, and acknowledgements, between the calls move what one of
+  // them counts and not the other: read again until nothing has moved.
+  tcp_info before;
+  tcp_info after;
+  int unread = 0;
+  int unacknowledged = 0;
+  if (!ReadTcpInfo(fd, &after)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("descriptor ", fd, " is no TCP connection"));
+  }
+  do {
+    before = after;
+    if (::ioctl(fd, SIOCINQ, &unread) < 0 ||
+        ::ioctl(fd, SIOCOUTQ, &unacknowledged) < 0 ||
+        !ReadTcpInfo(fd, &after)) {
+      return absl::ErrnoToStatus(errno, "the counters of a TCP connection");
+    }
+  } while (after.tcpi_bytes_received != before.tcpi_bytes_received ||
+           after.tcpi_bytes_acked != before.tcpi_bytes_acked ||
+           after.tcpi_state != before.tcpi_state);
+
+  v1::TcpCounters counters;
+  counters.set_consumed(after.tcpi_bytes_received -
+                        static_cast<uint64_t>(unread) -
+                        (FinReceived(fd, after) ? 1 : 0));
+  counters.set_written(after.tcpi_bytes_acked +
+                       static_cast<uint64_t>(unacknowledged));
+  return counters;
+}
+
+}  // namespace handoff

@@ -1,0 +1,232 @@
+#include "handoff/transport/channel.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "handoff/fd/fd_description.h"
+#include "handoff/fd/scm_rights.h"
+
+namespace handoff {
+namespace {
+
+// How long to wait before sending again where no event says when: until the
+// receiver has taken descriptors out of its queue (ETOOMANYREFS), or the kernel
+// has memory.
+constexpr absl::Duration kRetryInterval = absl::Milliseconds(1);
+
+int SocketOption(int fd, int option) {
+  int value = -1;
+  socklen_t length = sizeof(value);
+  return ::getsockopt(fd, SOL_SOCKET, option, &value, &length) < 0 ? -1 : value;
+}
+
+// Waits for `events`, or for the peer to close. False where the deadline came
+// first; a deadline in the past polls once.
+absl::StatusOr<bool> Wait(int fd, short events, absl::Time deadline) {
+  pollfd poll = {fd, events, 0};
+  while (true) {
+    const absl::Duration left = deadline - absl::Now();
+    // Rounded up: a wait that is cut to 0 would spin through the last
+    // millisecond.
+    const int64_t milliseconds =
+        absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1)));
+    const int ready =
+        ::poll(&poll, 1,
+               static_cast<int>(std::clamp<int64_t>(milliseconds, 0, INT_MAX)));
+    if (ready > 0) return true;
+    if (ready == 0 && absl::Now() >= deadline) return false;
+    if (ready < 0 && errno != EINTR) return absl::ErrnoToStatus(errno, "poll");
+  }
+}
+
+// Fills in what the frame says of its descriptors.
+absl::Status Describe(v1::Frame& frame, absl::Span<const int> descriptors) {
+  frame.set_descriptor_count(static_cast<uint32_t>(descriptors.size()));
+  frame.clear_descriptors();
+  for (const int fd : descriptors) {
+    absl::StatusOr<v1::DescriptorInfo> info = DescribeDescriptor(fd);
+    if (!info.ok()) {
+      return absl::InvalidArgumentError(info.status().message());
+    }
+    absl::Status passable = CheckPassable(info->kind());
+    if (!passable.ok()) return passable;
+    *frame.add_descriptors() = *std::move(info);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Serialize(const v1::Frame& frame) {
+  const size_t size = frame.ByteSizeLong();
+  if (size > kMaxMessageBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a frame of ", size, " bytes: at most ", kMaxMessageBytes,
+                     " are allowed"));
+  }
+  return frame.SerializeAsString();
+}
+
+}  // namespace
+
+Channel::Channel(UniqueFd socket, Options options)
+    : socket_(std::move(socket)), options_(std::move(options)) {}
+
+absl::StatusOr<Channel> Channel::Create(UniqueFd socket, Options options) {
+  const int fd = socket.get();
+  if (SocketOption(fd, SO_DOMAIN) != AF_UNIX ||
+      SocketOption(fd, SO_TYPE) != SOCK_SEQPACKET ||
+      SocketOption(fd, SO_ACCEPTCONN) != 0) {
+    return absl::InvalidArgumentError(
+        "a channel needs a connected AF_UNIX SOCK_SEQPACKET socket");
+  }
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+    return absl::ErrnoToStatus(errno, "fcntl(F_SETFL)");
+  }
+  absl::Status identity = EnableSenderIdentity(fd, options.use_scm_pidfd);
+  if (!identity.ok()) return identity;
+  return Channel(std::move(socket), std::move(options));
+}
+
+absl::StatusOr<std::string> Channel::Prepare(
+    v1::Frame& frame, absl::Span<const int> descriptors) const {
+  // Before they are described: thousands would take a while.
+  if (descriptors.size() > kMaxDescriptorsPerMessage) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(descriptors.size(), " descriptors in one frame: at most ",
+                     kMaxDescriptorsPerMessage, " are allowed"));
+  }
+  absl::Status described = Describe(frame, descriptors);
+  if (!described.ok()) return described;
+  frame.set_seq(sent_ + 1);
+  return Serialize(frame);
+}
+
+absl::Status Channel::Send(v1::Frame& frame,
+                           absl::Span<const int> descriptors) {
+  absl::StatusOr<std::string> bytes = Prepare(frame, descriptors);
+  if (!bytes.ok()) return bytes.status();
+  absl::Status sent = SendMessage(fd(), *bytes, descriptors);
+  if (sent.ok()) ++sent_;
+  return sent;
+}
+
+absl::Status Channel::SendBefore(absl::Time deadline, v1::Frame& frame,
+                                 absl::Span<const int> descriptors) {
+  absl::StatusOr<std::string> bytes = Prepare(frame, descriptors);
+  if (!bytes.ok()) return bytes.status();
+  // Whether the last try failed although poll(2) had said that it would not.
+  bool misled = false;
+  while (true) {
+    const absl::Status sent = SendMessage(fd(), *bytes, descriptors);
+    if (sent.ok()) {
+      ++sent_;
+      return sent;
+    }
+    const bool full = absl::IsUnavailable(sent);
+    if (!full && !absl::IsResourceExhausted(sent)) return sent;
+    absl::StatusOr<bool> ready;
+    if (full && !misled) {
+      ready = Wait(fd(), POLLOUT, deadline);
+      misled = true;
+    } else {
+      // Still returns at once where the peer has closed.
+      ready = Wait(fd(), 0, std::min(deadline, absl::Now() + kRetryInterval));
+      misled = false;
+    }
+    if (!ready.ok()) return ready.status();
+    if (!*ready && absl::Now() >= deadline) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("the peer does not read: ", sent.message()));
+    }
+  }
+}
+
+absl::Status Channel::Authenticate(ReceivedMessage& message) {
+  static const UniqueFd* const kNone = new UniqueFd();
+  if (!peer_.has_value()) {
+    absl::StatusOr<PeerIdentity> peer = IdentifySender(
+        message,
+        message.descriptors.empty() ? *kNone : message.descriptors.front());
+    if (!peer.ok()) return peer.status();
+    absl::Status trusted = CheckTrusted(peer->credentials, options_.trust);
+    if (!trusted.ok()) return trusted;
+    peer_ = *std::move(peer);
+    // The pid is enough for each later message: to pass for the peer, another
+    // process would need both its number and its end of the connection. A pidfd
+    // with each would be a descriptor made and closed for each.
+    return EnableSenderIdentity(fd(), /*want_pidfd=*/false);
+  }
+  if (!message.credentials.has_value() ||
+      message.credentials->pid != peer_->credentials.pid) {
+    return absl::UnauthenticatedError(absl::StrCat(
+        "a frame from process ",
+        message.credentials.has_value() ? message.credentials->pid : 0,
+        " on the connection of process ", peer_->credentials.pid));
+  }
+  return CheckTrusted(*message.credentials, options_.trust);
+}
+
+absl::StatusOr<IncomingFrame> Channel::Receive() {
+  if (!rejected_.ok()) return rejected_;
+  absl::StatusOr<ReceivedMessage> message = ReceiveMessage(fd());
+  if (!message.ok()) return message.status();
+  // Before a byte of it is looked at.
+  if (absl::Status known = Authenticate(*message); !known.ok()) {
+    rejected_ = known;
+    return known;
+  }
+
+  IncomingFrame incoming;
+  incoming.descriptors = std::move(message->descriptors);
+  v1::Frame& frame = incoming.frame;
+  if (!frame.ParseFromString(message->bytes)) {
+    return absl::InvalidArgumentError("a message is no frame");
+  }
+  if (frame.seq() != received_ + 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a frame has number ", frame.seq(), ", the next is ", received_ + 1));
+  }
+  const size_t count = incoming.descriptors.size();
+  if (frame.descriptor_count() != count ||
+      static_cast<size_t>(frame.descriptors_size()) != count) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "frame ", frame.seq(), " came with ", count, " descriptors, says ",
+        frame.descriptor_count(), " and describes ", frame.descriptors_size()));
+  }
+  for (size_t i = 0; i < count; ++i) {
+    absl::Status same = CheckDescriptor(incoming.descriptors[i].get(),
+                                        frame.descriptors(static_cast<int>(i)));
+    if (!same.ok()) return same;
+  }
+  ++received_;
+  return incoming;
+}
+
+absl::StatusOr<IncomingFrame> Channel::ReceiveBefore(absl::Time deadline) {
+  while (true) {
+    absl::StatusOr<IncomingFrame> incoming = Receive();
+    if (incoming.ok() || !absl::IsUnavailable(incoming.status())) {
+      return incoming;
+    }
+    absl::StatusOr<bool> ready = Wait(fd(), POLLIN, deadline);
+    if (!ready.ok()) return ready.status();
+    if (!*ready) {
+      return absl::DeadlineExceededError("no frame before the deadline");
+    }
+  }
+}
+
+const PeerIdentity* Channel::peer() const {
+  return peer_.has_value() ? &*peer_ : nullptr;
+}
+
+}  // namespace handoff

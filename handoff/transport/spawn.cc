@@ -1,0 +1,179 @@
+#include "handoff/transport/spawn.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+
+namespace handoff {
+namespace {
+
+// Where the child finds its end: the first after standard error.
+constexpr int kChildDescriptor = 3;
+
+// Both in one, for one place that destroys them.
+class SpawnSettings {
+ public:
+  SpawnSettings() {
+    ::posix_spawn_file_actions_init(&actions_);
+    ::posix_spawnattr_init(&attributes_);
+  }
+  SpawnSettings(const SpawnSettings&) = delete;
+  SpawnSettings& operator=(const SpawnSettings&) = delete;
+  ~SpawnSettings() {
+    ::posix_spawn_file_actions_destroy(&actions_);
+    ::posix_spawnattr_destroy(&attributes_);
+  }
+
+  // 0 or an errno.
+  int Set(int child_end) {
+    // Clears CLOEXEC, even where the two are the same (glibc 2.29).
+    int error = ::posix_spawn_file_actions_adddup2(&actions_, child_end,
+                                                   kChildDescriptor);
+    if (error == 0) {
+      error = ::posix_spawn_file_actions_addclosefrom_np(&actions_,
+                                                         kChildDescriptor + 1);
+    }
+    sigset_t signals;
+    sigfillset(&signals);
+    if (error == 0) {
+      error = ::posix_spawnattr_setsigdefault(&attributes_, &signals);
+    }
+    sigemptyset(&signals);
+    if (error == 0) {
+      error = ::posix_spawnattr_setsigmask(&attributes_, &signals);
+    }
+    if (error == 0) {
+      error = ::posix_spawnattr_setflags(
+          &attributes_, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+    }
+    return error;
+  }
+
+  const posix_spawn_file_actions_t* actions() const { return &actions_; }
+  const posix_spawnattr_t* attributes() const { return &attributes_; }
+
+ private:
+  posix_spawn_file_actions_t actions_;
+  posix_spawnattr_t attributes_;
+};
+
+// Our environment with the variable set to the child's descriptor.
+std::vector<std::string> ChildEnvironment() {
+  const std::string prefix = absl::StrCat(kInheritedSocketVariable, "=");
+  std::vector<std::string> environment;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    if (!absl::StartsWith(*entry, prefix)) environment.emplace_back(*entry);
+  }
+  environment.push_back(absl::StrCat(prefix, kChildDescriptor));
+  return environment;
+}
+
+std::vector<char*> Pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  pointers.reserve(strings.size() + 1);
+  for (const std::string& string : strings) {
+    pointers.push_back(const_cast<char*>(string.c_str()));
+  }
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+// Whether `fd` is a connected AF_UNIX SOCK_SEQPACKET socket.
+bool IsChannelSocket(int fd) {
+  int type = 0;
+  socklen_t length = sizeof(type);
+  sockaddr_storage peer = {};
+  socklen_t peer_length = sizeof(peer);
+  return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 &&
+         type == SOCK_SEQPACKET &&
+         ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &peer_length) ==
+             0 &&
+         peer.ss_family == AF_UNIX;
+}
+
+}  // namespace
+
+absl::StatusOr<Child> SpawnSuccessor(
+    const std::string& executable, const std::vector<std::string>& arguments) {
+  int pair[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+    return absl::ErrnoToStatus(errno, "socketpair");
+  }
+  Child child;
+  child.socket.reset(pair[0]);
+  const UniqueFd child_end(pair[1]);
+
+  SpawnSettings settings;
+  if (const int error = settings.Set(child_end.get()); error != 0) {
+    return absl::ErrnoToStatus(error, "posix_spawn's settings");
+  }
+  const std::vector<std::string> environment = ChildEnvironment();
+  const int error = ::posix_spawn(
+      &child.pid, executable.c_str(), settings.actions(), settings.attributes(),
+      Pointers(arguments).data(), Pointers(environment).data());
+  if (error != 0) {
+    return absl::ErrnoToStatus(error, absl::StrCat("execute ", executable));
+  }
+  // The pid cannot have been reused: only the caller reaps the child.
+  child.pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, child.pid, 0)));
+  if (!child.pidfd.valid()) {
+    const int failure = errno;
+    ::kill(child.pid, SIGKILL);
+    while (::waitpid(child.pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    return absl::ErrnoToStatus(failure, "pidfd_open of the child");
+  }
+  return child;
+}
+
+absl::StatusOr<std::string> ReapChild(int pidfd) {
+  siginfo_t info = {};
+  int result;
+  do {
+    result = ::waitid(P_PIDFD, static_cast<id_t>(pidfd), &info, WEXITED);
+  } while (result < 0 && errno == EINTR);
+  if (result < 0) return absl::ErrnoToStatus(errno, "waitid");
+  if (info.si_code == CLD_EXITED) {
+    return absl::StrCat("exited with code ", info.si_status);
+  }
+  const char* name = ::sigdescr_np(info.si_status);
+  return absl::StrCat("was killed by signal ", info.si_status, " (",
+                      name != nullptr ? name : "unknown", ")");
+}
+
+absl::StatusOr<absl::optional<UniqueFd>> TakeInheritedSocket() {
+  const char* value = ::getenv(kInheritedSocketVariable);
+  if (value == nullptr) return absl::optional<UniqueFd>();
+  const std::string text = value;
+  // Whatever it says: our own children must not see it.
+  ::unsetenv(kInheritedSocketVariable);
+  int fd = -1;
+  if (!absl::SimpleAtoi(text, &fd) || fd <= STDERR_FILENO ||
+      !IsChannelSocket(fd)) {
+    // Not closed: it is somebody else's.
+    return absl::InvalidArgumentError(
+        absl::StrCat(kInheritedSocketVariable, "=", text,
+                     " names no connected AF_UNIX SOCK_SEQPACKET socket"));
+  }
+  UniqueFd socket(fd);
+  if (::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+    return absl::ErrnoToStatus(errno, "fcntl(F_SETFD)");
+  }
+  return absl::optional<UniqueFd>(std::move(socket));
+}
+
+}  // namespace handoff
