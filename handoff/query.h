@@ -1,31 +1,41 @@
 #ifndef HANDOFF_QUERY_H_
 #define HANDOFF_QUERY_H_
 
-#include <string>
+#include <cstddef>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "handoff/fd/peer_identity.h"
+#include "handoff/query_format.h"  // IWYU pragma: export
 #include "proto/handoff.pb.h"
 
 namespace handoff {
 
+// What one reply may cost, all of its frames together. A process may offer
+// 1,000,000 sessions and 20,000 listeners, descriptors and blobs (Limits in
+// protocol/settings.h); the rest is room for the ledger's entries.
+inline constexpr size_t kMaxReplyItems = 1'200'000;
+inline constexpr size_t kMaxReplyBytes = size_t{256} * 1024 * 1024;
+
 // Asks the process that serves at the handoff socket `path`, and returns its
-// replies put together. Checks who answers, as a successor does.
+// replies put together: a handoff whose entries came in several frames is one.
+// Checks who answers, as a successor does. Moves nothing and disturbs nobody: a
+// question takes no handoff's slot. Thread-safe; blocks, `timeout` at the most.
 //
-// NOT_FOUND, UNAVAILABLE, DEADLINE_EXCEEDED   nobody answers
-// PERMISSION_DENIED, UNAUTHENTICATED          not allowed, by either side
-// INVALID_ARGUMENT                            the path, or the reply
-absl::StatusOr<v1::QueryReply> Ask(absl::string_view path,
-                                   v1::Query::Kind kind,
+// NOT_FOUND            nobody listens at `path`
+// UNAVAILABLE          the process is busy or stopping, or closed the
+//                      connection before its last reply
+// DEADLINE_EXCEEDED    the last reply did not come within `timeout`
+// PERMISSION_DENIED, UNAUTHENTICATED  either side does not trust the other
+// INVALID_ARGUMENT     the path, the reply, or, for the process, the question
+// FAILED_PRECONDITION  it refused: another version of the protocol
+// RESOURCE_EXHAUSTED   the reply is larger than the limits above; or it
+//                      refused for a limit of its own
+// other codes          by absl::ErrnoToStatus
+absl::StatusOr<v1::QueryReply> Ask(absl::string_view path, v1::Query::Kind kind,
                                    absl::Duration timeout = absl::Seconds(5),
                                    const TrustPolicy& trust = {});
-
-// For people; ends with a newline.
-std::string FormatStatus(const v1::Status& status);
-std::string FormatInventory(const v1::QueryReply& reply);
-std::string FormatLedger(const v1::QueryReply& reply);
 
 }  // namespace handoff
 

@@ -1,0 +1,222 @@
+#include "handoff/protocol/staged_inventory.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "handoff/protocol/frame.h"
+
+namespace handoff {
+namespace {
+
+// Takes the descriptor at 1-based `index` out of a frame's. Each can be taken
+// once.
+absl::StatusOr<SharedFd> Take(std::vector<SharedFd>& fds, uint32_t index,
+                              absl::string_view what) {
+  if (index == 0 || index > fds.size() || fds[index - 1] == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, " names descriptor ", index, " of ", fds.size(),
+                     ", which is not there or is taken"));
+  }
+  return std::move(fds[index - 1]);
+}
+
+}  // namespace
+
+absl::Status StagedInventory::Apply(const v1::Frame& frame,
+                                    std::vector<UniqueFd> descriptors) {
+  std::vector<SharedFd> fds;
+  fds.reserve(descriptors.size());
+  for (UniqueFd& fd : descriptors) {
+    fds.push_back(std::make_shared<UniqueFd>(std::move(fd)));
+  }
+  absl::Status status;
+  if (frame.has_descriptors_batch()) {
+    status = ApplyDescriptors(frame.descriptors_batch(), fds);
+  } else if (frame.has_blobs()) {
+    status = ApplyBlobs(frame.blobs(), fds);
+  } else if (frame.has_sessions()) {
+    status = ApplySessions(frame.sessions(), fds);
+  } else {
+    return absl::InvalidArgumentError(
+        absl::StrCat("frame \"", BodyName(frame), "\" is no batch"));
+  }
+  if (!status.ok()) return status;
+  for (const SharedFd& fd : fds) {
+    if (fd != nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("frame ", frame.seq(),
+                       " carries a descriptor that it does not name"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StagedInventory::CheckCounts(uint64_t descriptors, uint64_t blobs,
+                                          uint64_t sessions) const {
+  if (descriptors == named_.size() && blobs == blobs_.size() &&
+      sessions == sessions_.size()) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the predecessor counts ", descriptors, " descriptors, ", blobs,
+      " blobs and ", sessions, " sessions; ", named_.size(), ", ",
+      blobs_.size(), " and ", sessions_.size(), " have come"));
+}
+
+StagedInventory::Changes StagedInventory::TakeChanges() {
+  return std::exchange(changes_, Changes());
+}
+
+absl::Status StagedInventory::ApplyDescriptors(const v1::Descriptors& batch,
+                                               std::vector<SharedFd>& fds) {
+  if (static_cast<size_t>(batch.entries_size()) != fds.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(batch.entries_size(), " entries for ", fds.size(),
+                     " descriptors"));
+  }
+  if (named_.size() + fds.size() > limits_.named_descriptors) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "more than ", limits_.named_descriptors, " named descriptors"));
+  }
+  for (size_t i = 0; i < fds.size(); ++i) {
+    const v1::Descriptors::Entry& entry = batch.entries(i);
+    const bool first = named_.empty();
+    if (first != (entry.role() == v1::Descriptors::HANDOFF_LISTENER)) {
+      return absl::InvalidArgumentError(
+          "the handoff listener must be the first descriptor, once");
+    }
+    if (entry.role() == v1::Descriptors::ROLE_UNSPECIFIED ||
+        entry.role() > v1::Descriptors::OTHER) {
+      return absl::InvalidArgumentError("a descriptor without a role");
+    }
+    if (absl::Status s = CheckName("descriptor", entry.name()); !s.ok()) {
+      return s;
+    }
+    named_.push_back(
+        {entry.role(), entry.name(), entry.address(), std::move(fds[i])});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StagedInventory::CountState(uint64_t bytes) {
+  state_bytes_ += bytes;
+  if (bytes > limits_.state_bytes || state_bytes_ > limits_.total_state_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("state of ", bytes, " bytes, ", state_bytes_,
+                     " in all; the limits are ", limits_.state_bytes, " and ",
+                     limits_.total_state_bytes));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StagedInventory::ApplyBlobs(const v1::Blobs& batch,
+                                         std::vector<SharedFd>& fds) {
+  for (const v1::Blobs::Entry& entry : batch.entries()) {
+    if (absl::Status s = CheckName("blob", entry.name()); !s.ok()) return s;
+    if (absl::Status s = CountState(entry.value().ByteSizeLong()); !s.ok()) {
+      return s;
+    }
+    Blob blob;
+    blob.value = entry.value();
+    if (entry.value_in() != 0) {
+      auto fd = Take(fds, entry.value_in(), "a blob");
+      if (!fd.ok()) return fd.status();
+      blob.memfd = *std::move(fd);
+    }
+    blobs_[entry.name()] = std::move(blob);
+    changes_.blobs.insert(entry.name());
+  }
+  if (blobs_.size() > limits_.blobs) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("more than ", limits_.blobs, " blobs"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StagedInventory::ApplySessions(const v1::Sessions& batch,
+                                            std::vector<SharedFd>& fds) {
+  for (const v1::SessionRecord& record : batch.records()) {
+    if (absl::Status s = ApplyRecord(record, fds); !s.ok()) return s;
+  }
+  for (const uint64_t id : batch.closed()) {
+    if (sessions_.erase(id) == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("session ", id, " was closed but never sent"));
+    }
+    closed_.push_back(id);
+    changes_.sessions.erase(id);
+    changes_.gone.insert(id);
+  }
+  for (const v1::KeptSession& kept : batch.kept()) {
+    if (sessions_.erase(kept.id()) > 0) {
+      changes_.sessions.erase(kept.id());
+      changes_.gone.insert(kept.id());
+    }
+    kept_[kept.id()] = kept;
+  }
+  if (sessions_.size() + kept_.size() > limits_.sessions ||
+      closed_.size() > limits_.sessions) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("more than ", limits_.sessions, " sessions"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StagedInventory::ApplyRecord(const v1::SessionRecord& record,
+                                          std::vector<SharedFd>& fds) {
+  const auto malformed = [&record](absl::string_view why) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("session ", record.id(), " ", why));
+  };
+  if (record.id() == 0) return malformed("has no id");
+  if (absl::Status s = CheckName("session type", record.type()); !s.ok()) {
+    return s;
+  }
+  if (kept_.count(record.id()) != 0) return malformed("was said to be kept");
+  if (static_cast<uint64_t>(record.descriptors_size()) >
+      limits_.session_descriptors) {
+    return malformed(absl::StrCat("has more than ",
+                                  limits_.session_descriptors, " descriptors"));
+  }
+  if (absl::Status s = CountState(record.ByteSizeLong()); !s.ok()) return s;
+
+  const auto old = sessions_.find(record.id());
+  if (old != sessions_.end() && old->second.record.type() != record.type()) {
+    return malformed("changed its type");
+  }
+  Session session;
+  session.record = record;
+  std::set<absl::string_view> names;
+  for (const v1::SessionDescriptor& d : record.descriptors()) {
+    if (absl::Status s = CheckName("session's descriptor", d.name()); !s.ok()) {
+      return s;
+    }
+    if (!names.insert(d.name()).second) {
+      return malformed("has two descriptors of one name");
+    }
+    SharedFd fd;
+    if (d.sent_in() != 0) {
+      auto taken = Take(fds, d.sent_in(), "a session");
+      if (!taken.ok()) return taken.status();
+      fd = *std::move(taken);
+    } else if (old != sessions_.end()) {
+      for (int i = 0; i < old->second.record.descriptors_size(); ++i) {
+        if (old->second.record.descriptors(i).name() == d.name()) {
+          fd = old->second.descriptors[i];
+        }
+      }
+    }
+    if (fd == nullptr) return malformed("lacks a descriptor");
+    session.descriptors.push_back(std::move(fd));
+  }
+  if (record.state_in() != 0) {
+    auto taken = Take(fds, record.state_in(), "a session's state");
+    if (!taken.ok()) return taken.status();
+    session.state_memfd = *std::move(taken);
+  }
+  sessions_[record.id()] = std::move(session);
+  changes_.sessions.insert(record.id());
+  return absl::OkStatus();
+}
+
+}  // namespace handoff

@@ -1,0 +1,36 @@
+#ifndef HANDOFF_QUERY_FORMAT_H_
+#define HANDOFF_QUERY_FORMAT_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "proto/handoff.pb.h"
+
+// Replies as text. Names, labels, reasons and addresses come from elsewhere, a
+// client's Unix address even from the client: in text for people everything but
+// printable ASCII is escaped, so that none of them can end a line, forge one,
+// or reach the terminal. All functions are thread-safe.
+
+namespace handoff {
+
+// For people; ends with a newline.
+std::string FormatStatus(const v1::Status& status);
+// A line for each item, below a line of headings.
+std::string FormatInventory(const v1::QueryReply& reply);
+// The handoffs in their order, the entries of each by outcome.
+std::string FormatLedger(const v1::QueryReply& reply);
+
+// For programs: one line, a newline included, with every field by its JSON name
+// (https://protobuf.dev/programming-guides/json/; 64-bit numbers are strings).
+// INVALID_ARGUMENT where a string of the reply is not UTF-8, which no reply
+// that was received can have.
+absl::StatusOr<std::string> FormatJson(const v1::QueryReply& reply);
+
+// `text` with a backslash before each backslash, and every byte that is not
+// printable ASCII as \xNN.
+std::string OnOneLine(absl::string_view text);
+
+}  // namespace handoff
+
+#endif  // HANDOFF_QUERY_FORMAT_H_
