@@ -73,8 +73,7 @@ FakeQueryServer::~FakeQueryServer() {
 
 void FakeQueryServer::Serve() {
   while (true) {
-    UniqueFd socket(
-        ::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (!socket.valid()) return;
     absl::StatusOr<Channel> channel =
         Channel::Create(std::move(socket), Channel::Options());

@@ -12,9 +12,9 @@
 namespace handoff {
 
 // A process that answers questions, as far as whoever asks can tell: a thread
-// that speaks through real channels on a real handoff socket, in a folder of its
-// own. Each connection is answered by `script`, one after the other, and then
-// closed. Thread-safe once it is made.
+// that speaks through real channels on a real handoff socket, in a folder of
+// its own. Each connection is answered by `script`, one after the other, and
+// then closed. Thread-safe once it is made.
 class FakeQueryServer {
  public:
   // Called once the question has come, but before it is read. Returns before

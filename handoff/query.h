@@ -20,8 +20,9 @@ inline constexpr size_t kMaxReplyBytes = size_t{256} * 1024 * 1024;
 
 // Asks the process that serves at the handoff socket `path`, and returns its
 // replies put together: a handoff whose entries came in several frames is one.
-// Checks who answers, as a successor does. Moves nothing and disturbs nobody: a
-// question takes no handoff's slot. Thread-safe; blocks, `timeout` at the most.
+// Checks who answers, as a successor does; asked by root, the owner of the
+// socket is trusted too. Moves nothing and disturbs nobody: a question takes no
+// handoff's slot. Thread-safe; blocks, `timeout` at the most.
 //
 // NOT_FOUND            nobody listens at `path`
 // UNAVAILABLE          the process is busy or stopping, or closed the

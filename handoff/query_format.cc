@@ -48,13 +48,11 @@ std::string FormatAge(double seconds) {
   const absl::Duration age =
       absl::Trunc(absl::Seconds(seconds), absl::Seconds(1));
   constexpr absl::Duration kDay = absl::Hours(24);
+  if (age == absl::ZeroDuration()) return "0s";
   if (age < kDay || age == absl::InfiniteDuration()) {
     return absl::FormatDuration(age);
   }
-  absl::Duration rest;
-  const int64_t days = absl::IDivDuration(age, kDay, &rest);
-  return absl::StrCat(days, "d",
-                      absl::FormatDuration(absl::Trunc(rest, absl::Hours(1))));
+  return absl::StrCat(age / kDay, "d", (age % kDay) / absl::Hours(1), "h");
 }
 
 std::string FormatTime(uint64_t unix_nanoseconds) {
@@ -278,7 +276,7 @@ absl::StatusOr<std::string> FormatJson(const v1::QueryReply& reply) {
   std::string text;
   const auto status =
       google::protobuf::util::MessageToJsonString(reply, &text, options);
-  if (!status.ok()) return absl::InvalidArgumentError(status.ToString());
+  if (!status.ok()) return absl::InternalError(status.ToString());
   return text + '\n';
 }
 

@@ -1,0 +1,41 @@
+#ifndef HANDOFF_TOOLS_COMMAND_LINE_H_
+#define HANDOFF_TOOLS_COMMAND_LINE_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+
+namespace handoff {
+
+enum class Verb { kHelp, kStatus, kList, kLedger };
+enum class Format { kText, kJson };
+
+// What the command was told to do.
+struct CommandLine {
+  Verb verb = Verb::kHelp;
+  // Of kHelp: the verb that help is wanted for, "" for the command itself.
+  std::string topic;
+  std::string path;
+  Format format = Format::kText;
+  absl::Duration timeout = absl::Seconds(5);
+};
+
+// Reads the arguments that follow the program's name. Options come before or
+// after the verb, as --name=value or --name value; the last of a name counts.
+// INVALID_ARGUMENT, in words for people, where that is not a use of the
+// command.
+//
+// Not Abseil's flags: those end the process with 1 for an unknown flag, and 1
+// means here that the question was understood and failed.
+absl::StatusOr<CommandLine> ParseCommandLine(
+    absl::Span<const absl::string_view> arguments);
+
+// Ends with a newline. `topic` as in CommandLine.
+std::string HelpText(absl::string_view topic);
+
+}  // namespace handoff
+
+#endif  // HANDOFF_TOOLS_COMMAND_LINE_H_

@@ -1,0 +1,129 @@
+// Asks a running service about its handoffs. README.md in this folder is the
+// command's reference.
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "handoff/query.h"
+#include "handoff/query_format.h"
+#include "tools/command_line.h"
+
+namespace handoff {
+namespace {
+
+enum ExitCode {
+  kDone = 0,
+  kFailed = 1,
+  kUsage = 2,
+  kNobodyAnswers = 3,
+  kNotAllowed = 4,
+};
+
+// One line, whatever `text` has in it.
+ExitCode Fail(ExitCode code, absl::string_view text) {
+  const std::string line = absl::StrCat("handoff: ", OnOneLine(text), "\n");
+  ::fputs(line.c_str(), stderr);
+  return code;
+}
+
+ExitCode Print(const std::string& text) {
+  if (::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
+      ::fflush(stdout) == 0) {
+    return kDone;
+  }
+  // Whoever reads has read enough, as in `handoff list ... | head`.
+  if (errno == EPIPE) return kDone;
+  return Fail(kFailed,
+              absl::StrCat("cannot write the answer (", ::strerror(errno),
+                           "); check where the output goes"));
+}
+
+ExitCode FailToAsk(const absl::Status& status) {
+  const auto fail = [&](ExitCode code, absl::string_view advice) {
+    return Fail(code, absl::StrCat(status.message(), "; ", advice));
+  };
+  switch (status.code()) {
+    case absl::StatusCode::kNotFound:
+      return fail(kNobodyAnswers,
+                  "check that the service runs and that this is its handoff "
+                  "socket");
+    case absl::StatusCode::kUnavailable:
+      return fail(kNobodyAnswers, "try again in a moment");
+    case absl::StatusCode::kDeadlineExceeded:
+      return fail(kNobodyAnswers,
+                  "try a longer --timeout; if that does not help, the process "
+                  "hangs");
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnauthenticated:
+      return fail(kNotAllowed, "run this as the service's user or as root");
+    case absl::StatusCode::kInvalidArgument:
+      return fail(kFailed,
+                  "check the path, and that the service speaks this "
+                  "version of the protocol");
+    case absl::StatusCode::kFailedPrecondition:
+      return fail(kFailed, "use the command of the service's version");
+    case absl::StatusCode::kResourceExhausted:
+      return fail(kFailed, "raise the limit that it names, if it is one");
+    default:
+      return fail(kFailed, "look for the cause in the service's log");
+  }
+}
+
+ExitCode Run(const CommandLine& command) {
+  v1::Query::Kind kind = v1::Query::STATUS;
+  switch (command.verb) {
+    case Verb::kHelp:
+      return Print(HelpText(command.topic));
+    case Verb::kStatus:
+      break;
+    case Verb::kList:
+      kind = v1::Query::LIST;
+      break;
+    case Verb::kLedger:
+      kind = v1::Query::LEDGER;
+      break;
+  }
+  const absl::StatusOr<v1::QueryReply> reply =
+      Ask(command.path, kind, command.timeout);
+  if (!reply.ok()) return FailToAsk(reply.status());
+  if (command.format == Format::kJson) {
+    const absl::StatusOr<std::string> json = FormatJson(*reply);
+    if (!json.ok()) return FailToAsk(json.status());
+    return Print(*json);
+  }
+  switch (kind) {
+    case v1::Query::LIST:
+      return Print(FormatInventory(*reply));
+    case v1::Query::LEDGER:
+      return Print(FormatLedger(*reply));
+    default:
+      return Print(FormatStatus(reply->status()));
+  }
+}
+
+ExitCode Main(const std::vector<absl::string_view>& arguments) {
+  // A reader that goes away is then an error of write(), which Print() knows.
+  ::signal(SIGPIPE, SIG_IGN);
+  const absl::StatusOr<CommandLine> command = ParseCommandLine(arguments);
+  if (!command.ok()) {
+    return Fail(kUsage,
+                absl::StrCat(command.status().message(), "; see handoff help"));
+  }
+  return Run(*command);
+}
+
+}  // namespace
+}  // namespace handoff
+
+int main(int argc, char** argv) {
+  return handoff::Main({argv + (argc > 0 ? 1 : 0), argv + argc});
+}
