@@ -1,0 +1,282 @@
+#include "server/connection.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
+namespace handoff::server {
+namespace {
+
+// What one connection may read or write before the loop turns to the others.
+constexpr int kReadsPerTurn = 4;
+constexpr size_t kWriteBytesPerTurn = 256 * 1024;
+
+// An idle connection keeps no buffer larger than this.
+constexpr size_t kKeptCapacity = 4 * 1024;
+
+// MSG_DONTWAIT: the descriptors are non-blocking already, but that flag is
+// shared with every process that has a duplicate.
+ssize_t ReadSome(int fd, char* to, size_t size) {
+  ssize_t n;
+  do {
+    n = recv(fd, to, size, MSG_DONTWAIT);
+  } while (n < 0 && errno == EINTR);
+  return n;
+}
+
+ssize_t WriteSome(int fd, absl::string_view bytes) {
+  ssize_t n;
+  do {
+    n = send(fd, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  } while (n < 0 && errno == EINTR);
+  return n;
+}
+
+bool WouldBlock() { return errno == EAGAIN || errno == EWOULDBLOCK; }
+
+void Empty(std::string* buffer) {
+  if (buffer->capacity() > kKeptCapacity) {
+    std::string().swap(*buffer);
+  } else {
+    buffer->clear();
+  }
+}
+
+}  // namespace
+
+Connection::Connection(const ServiceInfo* info, ConnectionOwner* owner,
+                       Scratch* scratch, int fd, absl::Time now)
+    : info_(info),
+      owner_(owner),
+      scratch_(scratch),
+      fd_(fd),
+      parser_(info->limits),
+      body_(owner),
+      waiting_since_(now) {}
+
+absl::string_view Connection::input() const {
+  return absl::string_view(input_).substr(input_used_);
+}
+
+absl::string_view Connection::output() const {
+  return absl::string_view(output_).substr(output_used_);
+}
+
+bool Connection::can_parse() const {
+  return !last_answer_ && answer_ == Answer::kNone &&
+         output().size() < kOutputBytes;
+}
+
+bool Connection::idle() const {
+  return !lingering_ && !parser_.begun() && answer_ == Answer::kNone &&
+         output().empty() && input().empty();
+}
+
+bool Connection::wants_read() const {
+  if (client_ended_) return false;
+  return lingering_ || (can_parse() && input().empty());
+}
+
+bool Connection::wants_write() const {
+  return !output().empty() || (answer_ != Answer::kNone && !paced_);
+}
+
+absl::Time Connection::wake_at() const {
+  return paced_ ? stream_.NextDue() : absl::InfiniteFuture();
+}
+
+absl::Time Connection::deadline() const {
+  const ConnectionLimits& limits = info_->limits;
+  if (lingering_) return waiting_since_ + kLingerTimeout;
+  absl::Time earliest = blocked_since_ + limits.write_timeout;
+  if (parser_.begun()) {
+    earliest = std::min(earliest, waiting_since_ + limits.request_timeout);
+  } else if (idle()) {
+    earliest = std::min(earliest, waiting_since_ + limits.idle_timeout);
+  }
+  return earliest;
+}
+
+Connection::Next Connection::OnReadable(absl::Time now) {
+  if (lingering_) return Discard();
+  for (int i = 0; i < kReadsPerTurn && wants_read(); ++i) {
+    const ssize_t n = ReadSome(fd_, scratch_->bytes, sizeof(scratch_->bytes));
+    if (n < 0) {
+      if (WouldBlock()) break;
+      return Next::kClose;
+    }
+    owner_->Changed();
+    if (n == 0) {
+      client_ended_ = true;
+      break;
+    }
+    absl::string_view bytes(scratch_->bytes, static_cast<size_t>(n));
+    Consume(&bytes, now);
+    // What is left waits for the answer before it. It must leave the scratch,
+    // which the answer needs.
+    if (!last_answer_) input_.assign(bytes.data(), bytes.size());
+    // Less than was asked for: there is no more.
+    if (static_cast<size_t>(n) < sizeof(scratch_->bytes)) break;
+  }
+  return Advance(now);
+}
+
+Connection::Next Connection::OnWritable(absl::Time now) {
+  return lingering_ ? Next::kWait : Advance(now);
+}
+
+Connection::Next Connection::OnTime(absl::Time now) {
+  if (paced_ && now >= wake_at()) return Advance(now);
+  if (now < deadline()) return Next::kWait;
+  if (lingering_ || idle()) return Next::kClose;
+  if (now >= blocked_since_ + info_->limits.write_timeout) return Next::kReset;
+  Fail(408, "the request did not come in time\n", {}, now);
+  return Advance(now);
+}
+
+Connection::Next Connection::OnDrain(absl::Time now) {
+  // What is not idle finds the mode when it has an answer, or has given it.
+  (void)now;
+  return idle() ? Next::kClose : Next::kWait;
+}
+
+// Writes what there is to write and parses what was read before, in turns, as
+// far as the client and the quota allow.
+Connection::Next Connection::Advance(absl::Time now) {
+  size_t quota = kWriteBytesPerTurn;
+  for (;;) {
+    if (!input().empty()) {
+      absl::string_view bytes = input();
+      const size_t before = bytes.size();
+      Consume(&bytes, now);
+      input_used_ += before - bytes.size();
+      if (input().empty() || last_answer_) {
+        input_used_ = 0;
+        Empty(&input_);
+      }
+    }
+    switch (Flush(now, &quota)) {
+      case Flushed::kPartly:
+        return Next::kWait;
+      case Flushed::kFailed:
+        return Next::kClose;
+      case Flushed::kAll:
+        break;
+    }
+    if (last_answer_) return EndPolitely(now);
+    if (!input().empty()) continue;
+    if (!client_ended_) break;
+    if (!parser_.begun()) return Next::kClose;
+    Fail(400, "the request ends in its middle\n", {}, now);
+  }
+  if (idle() &&
+      info_->mode.load(std::memory_order_relaxed) == Mode::kDraining) {
+    return EndPolitely(now);
+  }
+  return Next::kWait;
+}
+
+Connection::Flushed Connection::Flush(absl::Time now, size_t* quota) {
+  paced_ = false;
+  while (!output().empty() || answer_ != Answer::kNone) {
+    if (*quota == 0) return Flushed::kPartly;
+    absl::StatusOr<absl::string_view> bytes =
+        Produce(now, std::min(*quota, sizeof(scratch_->bytes)));
+    if (!bytes.ok()) return Flushed::kFailed;
+    if (bytes->empty()) {
+      paced_ = true;
+      return Flushed::kPartly;
+    }
+    const ssize_t n = WriteSome(fd_, *bytes);
+    if (n < 0 && !WouldBlock()) return Flushed::kFailed;
+    const size_t written = n < 0 ? 0 : static_cast<size_t>(n);
+    if (written > 0) {
+      *quota -= written;
+      Written(written, now);
+    }
+    if (written < bytes->size()) {
+      if (written > 0 || blocked_since_ == absl::InfiniteFuture()) {
+        blocked_since_ = now;
+        owner_->Changed();
+      }
+      return Flushed::kPartly;
+    }
+  }
+  return Flushed::kAll;
+}
+
+absl::StatusOr<absl::string_view> Connection::Produce(absl::Time now,
+                                                      size_t limit) {
+  if (answer_ == Answer::kNone) return output().substr(0, limit);
+  // The header, or the end of an answer before, and the body in one write.
+  const size_t head = std::min(limit, output().size());
+  memcpy(scratch_->bytes, output().data(), head);
+  absl::Span<char> rest(scratch_->bytes + head, limit - head);
+  size_t size = 0;
+  if (answer_ == Answer::kEcho) {
+    absl::StatusOr<size_t> read = body_.Read(echo_offset_, rest);
+    if (!read.ok()) return read.status();
+    size = *read;
+  } else {
+    size =
+        static_cast<size_t>(std::min<uint64_t>(stream_.Due(now), rest.size()));
+    FillStream(stream_.offset, rest.subspan(0, size));
+  }
+  return absl::string_view(scratch_->bytes, head + size);
+}
+
+void Connection::Written(size_t bytes, absl::Time now) {
+  owner_->Changed();
+  blocked_since_ = absl::InfiniteFuture();
+  const size_t head = std::min(bytes, output().size());
+  output_used_ += head;
+  if (output().empty()) {
+    output_used_ = 0;
+    Empty(&output_);
+  }
+  const uint64_t body = bytes - head;
+  if (answer_ == Answer::kEcho) {
+    echo_offset_ += body;
+    if (echo_offset_ == body_.size()) FinishAnswer();
+  } else if (answer_ == Answer::kStream) {
+    stream_.offset += body;
+    if (stream_.offset == stream_.total) FinishAnswer();
+  }
+  // The wait for the next request begins; if some of it is here already, its
+  // time begins when it is parsed.
+  if (output().empty() && answer_ == Answer::kNone && !parser_.begun()) {
+    waiting_since_ = now;
+  }
+}
+
+void Connection::FinishAnswer() {
+  answer_ = Answer::kNone;
+  body_.Clear();
+  stream_ = Stream();
+  echo_offset_ = 0;
+}
+
+// FIN, and then what the client still sends is read and thrown away: closing a
+// socket with unread bytes sends RST, which can destroy an answer that the
+// client has not read yet.
+Connection::Next Connection::EndPolitely(absl::Time now) {
+  if (client_ended_ || shutdown(fd_, SHUT_WR) != 0) return Next::kClose;
+  lingering_ = true;
+  waiting_since_ = now;
+  owner_->Changed();
+  return Next::kWait;
+}
+
+Connection::Next Connection::Discard() {
+  for (int i = 0; i < kReadsPerTurn; ++i) {
+    const ssize_t n = ReadSome(fd_, scratch_->bytes, sizeof(scratch_->bytes));
+    if (n == 0) return Next::kClose;
+    if (n < 0) return WouldBlock() ? Next::kWait : Next::kClose;
+    owner_->Changed();
+  }
+  return Next::kWait;
+}
+
+}  // namespace handoff::server

@@ -1,0 +1,53 @@
+#ifndef HANDOFF_SERVER_SERVICE_INFO_H_
+#define HANDOFF_SERVER_SERVICE_INFO_H_
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/time/time.h"
+
+namespace handoff::server {
+
+// What one connection may cost. Each is a flag.
+struct ConnectionLimits {
+  // Request target, header names and header values. Below the 80 KiB that
+  // http-parser itself allows for a header section.
+  size_t max_header_bytes = 32 * 1024;
+  uint64_t max_body_bytes = 64 * 1024 * 1024;
+  // Between two requests.
+  absl::Duration idle_timeout = absl::Seconds(60);
+  // From the first byte of a request to the end of its header; then between two
+  // pieces of its body.
+  absl::Duration request_timeout = absl::Seconds(30);
+  // For a client that reads nothing of its answer.
+  absl::Duration write_timeout = absl::Seconds(120);
+};
+
+// How long a client may take to read its last answer and close, before we do.
+inline constexpr absl::Duration kLingerTimeout = absl::Seconds(5);
+
+enum class Mode {
+  kServing,
+  // Handed off: what stayed here gets one more answer.
+  kRetiring,
+  // Asked to stop: as kRetiring, and idle connections are closed.
+  kDraining,
+};
+
+// What all connections of a process share. Thread-safe: constant but for
+// `mode`.
+struct ServiceInfo {
+  pid_t pid = 0;
+  std::string label;
+  uint64_t generation = 0;
+  ConnectionLimits limits;
+  std::atomic<Mode> mode{Mode::kServing};
+};
+
+}  // namespace handoff::server
+
+#endif  // HANDOFF_SERVER_SERVICE_INFO_H_
