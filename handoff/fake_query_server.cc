@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <utility>
 #include <vector>
@@ -28,7 +28,7 @@ void Must(bool worked, const char* what) {
   std::abort();
 }
 
-bool WaitFor(int fd, short events) {
+bool WaitFor(int fd, int16_t events) {
   pollfd entry = {fd, events, 0};
   return ::poll(&entry, 1,
                 static_cast<int>(absl::ToInt64Milliseconds(kPatience))) == 1;
@@ -46,11 +46,8 @@ void Send(Channel& channel, v1::Frame& frame) {
 }  // namespace
 
 FakeQueryServer::FakeQueryServer(Script script) : script_(std::move(script)) {
-  // Not the test's own temporary folder: its path is too long for a socket.
-  char folder[] = "/tmp/handoff-query-XXXXXX";
-  Must(::mkdtemp(folder) != nullptr, "mkdtemp");
-  folder_ = folder;
-  path_ = folder_ + "/socket";
+  Must(!folder_.path().empty(), "mkdtemp");
+  path_ = folder_ / "socket";
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   std::copy(path_.begin(), path_.end(), address.sun_path);
@@ -67,8 +64,6 @@ FakeQueryServer::~FakeQueryServer() {
   // Ends accept() with EINVAL.
   ::shutdown(listener_.get(), SHUT_RDWR);
   thread_.join();
-  ::unlink(path_.c_str());
-  ::rmdir(folder_.c_str());
 }
 
 void FakeQueryServer::Serve() {

@@ -4,7 +4,9 @@
 #include <functional>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "handoff/fd/temp_folder.h"
 #include "handoff/fd/unique_fd.h"
 #include "handoff/transport/channel.h"
 #include "proto/handoff.pb.h"
@@ -40,7 +42,7 @@ class FakeQueryServer {
   void Serve();
 
   const Script script_;
-  std::string folder_;
+  TempFolder folder_;
   std::string path_;
   UniqueFd listener_;
   std::thread thread_;

@@ -19,6 +19,8 @@ namespace {
 // One reply out of the frames that it came in.
 class Assembly {
  public:
+  explicit Assembly(const ReplyLimits& limits) : limits_(limits) {}
+
   // INVALID_ARGUMENT, RESOURCE_EXHAUSTED.
   absl::Status Add(v1::QueryReply part);
   v1::QueryReply& whole() { return whole_; }
@@ -27,15 +29,16 @@ class Assembly {
   absl::Status Count(int more);
   absl::Status AddHandoff(v1::LedgerHandoff& part);
 
+  const ReplyLimits limits_;
   v1::QueryReply whole_;
   size_t items_ = 0;
 };
 
 absl::Status Assembly::Count(int more) {
   items_ += static_cast<size_t>(more);
-  if (items_ <= kMaxReplyItems) return absl::OkStatus();
+  if (items_ <= limits_.items) return absl::OkStatus();
   return absl::ResourceExhaustedError(
-      absl::StrCat("the reply has more than ", kMaxReplyItems, " items"));
+      absl::StrCat("the reply has more than ", limits_.items, " items"));
 }
 
 absl::Status Assembly::AddHandoff(v1::LedgerHandoff& part) {
@@ -110,8 +113,9 @@ absl::Status ChannelStatus(const absl::Status& status) {
 }
 
 absl::StatusOr<v1::QueryReply> ReceiveReply(Channel& channel,
-                                            absl::Time deadline) {
-  Assembly assembly;
+                                            absl::Time deadline,
+                                            const ReplyLimits& limits) {
+  Assembly assembly(limits);
   size_t bytes = 0;
   while (!assembly.whole().last()) {
     absl::StatusOr<IncomingFrame> incoming = channel.ReceiveBefore(deadline);
@@ -128,9 +132,9 @@ absl::StatusOr<v1::QueryReply> ReceiveReply(Channel& channel,
     }
     v1::Frame& frame = incoming->frame;
     bytes += frame.ByteSizeLong();
-    if (bytes > kMaxReplyBytes) {
+    if (bytes > limits.bytes) {
       return absl::ResourceExhaustedError(
-          absl::StrCat("the reply is larger than ", kMaxReplyBytes, " bytes"));
+          absl::StrCat("the reply is larger than ", limits.bytes, " bytes"));
     }
     if (frame.has_refuse()) return RefusalStatus(frame.refuse());
     if (frame.has_query_reply()) {
@@ -160,7 +164,8 @@ TrustPolicy WithOwner(TrustPolicy trust, absl::string_view path) {
 
 absl::StatusOr<v1::QueryReply> Ask(absl::string_view path, v1::Query::Kind kind,
                                    absl::Duration timeout,
-                                   const TrustPolicy& trust) {
+                                   const TrustPolicy& trust,
+                                   const ReplyLimits& limits) {
   const absl::Time deadline = absl::Now() + timeout;
   absl::StatusOr<UniqueFd> socket = ConnectTo(path);
   if (!socket.ok()) return socket.status();
@@ -180,7 +185,8 @@ absl::StatusOr<v1::QueryReply> Ask(absl::string_view path, v1::Query::Kind kind,
   // Closed already: it may have said why, which can still be read.
   if (!sent.ok() && !absl::IsAborted(sent)) return ChannelStatus(sent);
 
-  absl::StatusOr<v1::QueryReply> reply = ReceiveReply(*channel, deadline);
+  absl::StatusOr<v1::QueryReply> reply =
+      ReceiveReply(*channel, deadline, limits);
   if (reply.ok() && kind == v1::Query::STATUS && !reply->has_status()) {
     return absl::InvalidArgumentError(
         "the reply is malformed: it has no status");

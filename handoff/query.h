@@ -12,11 +12,14 @@
 
 namespace handoff {
 
-// What one reply may cost, all of its frames together. A process may offer
-// 1,000,000 sessions and 20,000 listeners, descriptors and blobs (Limits in
-// protocol/settings.h); the rest is room for the ledger's entries.
-inline constexpr size_t kMaxReplyItems = 1'200'000;
-inline constexpr size_t kMaxReplyBytes = size_t{256} * 1024 * 1024;
+// What one reply may cost, all of its frames together.
+struct ReplyLimits {
+  // Items of the inventory, or handoffs and their entries. A process may offer
+  // 1,000,000 sessions and 20,000 listeners, descriptors and blobs (Limits in
+  // protocol/settings.h); the rest is room for a ledger of several handoffs.
+  size_t items = 1'200'000;
+  size_t bytes = size_t{256} * 1024 * 1024;
+};
 
 // Asks the process that serves at the handoff socket `path`, and returns its
 // replies put together: a handoff whose entries came in several frames is one.
@@ -31,12 +34,13 @@ inline constexpr size_t kMaxReplyBytes = size_t{256} * 1024 * 1024;
 // PERMISSION_DENIED, UNAUTHENTICATED  either side does not trust the other
 // INVALID_ARGUMENT     the path, the reply, or, for the process, the question
 // FAILED_PRECONDITION  it refused: another version of the protocol
-// RESOURCE_EXHAUSTED   the reply is larger than the limits above; or it
+// RESOURCE_EXHAUSTED   the reply is larger than `limits` allows; or it
 //                      refused for a limit of its own
 // other codes          by absl::ErrnoToStatus
 absl::StatusOr<v1::QueryReply> Ask(absl::string_view path, v1::Query::Kind kind,
                                    absl::Duration timeout = absl::Seconds(5),
-                                   const TrustPolicy& trust = {});
+                                   const TrustPolicy& trust = {},
+                                   const ReplyLimits& limits = {});
 
 }  // namespace handoff
 

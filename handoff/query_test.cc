@@ -1,11 +1,9 @@
 #include "handoff/query.h"
 
-#include <dirent.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +14,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "handoff/fake_query_server.h"
+#include "handoff/fd/fd_table.h"
 #include "handoff/fd/peer_identity.h"
 #include "handoff/transport/channel.h"
 
@@ -58,14 +57,6 @@ FakeQueryServer::Script Raw(std::string bytes) {
     ::send(channel.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
     FakeQueryServer::Hang(channel);
   };
-}
-
-std::set<std::string> OpenDescriptors() {
-  std::set<std::string> names;
-  DIR* folder = ::opendir("/proc/self/fd");
-  while (const dirent* entry = ::readdir(folder)) names.insert(entry->d_name);
-  ::closedir(folder);
-  return names;
 }
 
 TEST(AskTest, BringsTheStatus) {
@@ -285,31 +276,64 @@ FakeQueryServer::Script Endless(v1::QueryReply part) {
   };
 }
 
-TEST(AskTest, TooManyItemsEndTheReply) {
-  v1::QueryReply part;
-  for (int i = 0; i < 50'000; ++i) part.add_items();
-  FakeQueryServer items(Endless(part));
-  const auto listed = Ask(items.path(), v1::Query::LIST, absl::Seconds(30));
-  EXPECT_TRUE(absl::IsResourceExhausted(listed.status())) << listed.status();
+absl::StatusCode CodeWithin(ReplyLimits limits, v1::Query::Kind kind,
+                            const FakeQueryServer& server) {
+  return Ask(server.path(), kind, absl::Seconds(30), {}, limits)
+      .status()
+      .code();
+}
 
-  part.Clear();
-  v1::LedgerHandoff& handoff = *part.add_handoffs();
-  for (int i = 0; i < 40'000; ++i) handoff.add_entries();
-  FakeQueryServer entries(Endless(part));
-  const auto ledger = Ask(entries.path(), v1::Query::LEDGER, absl::Seconds(30));
-  EXPECT_TRUE(absl::IsResourceExhausted(ledger.status())) << ledger.status();
+TEST(AskTest, TooManyItemsEndTheReply) {
+  ReplyLimits limits;
+  limits.items = 100;
+  v1::QueryReply exact = Items(std::vector<std::string>(100, "a"));
+  FakeQueryServer enough(FakeQueryServer::Answer({exact}));
+  EXPECT_EQ(CodeWithin(limits, v1::Query::LIST, enough), absl::StatusCode::kOk);
+  FakeQueryServer items(Endless(Items({"a", "b"})));
+  EXPECT_EQ(CodeWithin(limits, v1::Query::LIST, items),
+            absl::StatusCode::kResourceExhausted);
+}
+
+TEST(AskTest, TooManyEntriesEndTheReply) {
+  ReplyLimits limits;
+  limits.items = 100;
+  v1::QueryReply one_handoff;
+  AddHandoff(one_handoff, 1, {"a", "b"});
+  FakeQueryServer entries(Endless(one_handoff));
+  EXPECT_EQ(CodeWithin(limits, v1::Query::LEDGER, entries),
+            absl::StatusCode::kResourceExhausted);
+  v1::QueryReply two_handoffs;
+  AddHandoff(two_handoffs, 1, {});
+  AddHandoff(two_handoffs, 2, {});
+  FakeQueryServer handoffs(Endless(two_handoffs));
+  EXPECT_EQ(CodeWithin(limits, v1::Query::LEDGER, handoffs),
+            absl::StatusCode::kResourceExhausted);
 }
 
 TEST(AskTest, TooManyBytesEndTheReply) {
-  v1::QueryReply part;
-  part.add_items()->set_name(std::string(120 * 1024, 'x'));
-  FakeQueryServer server(Endless(part));
-  const auto reply = Ask(server.path(), v1::Query::LIST, absl::Seconds(30));
-  EXPECT_TRUE(absl::IsResourceExhausted(reply.status())) << reply.status();
+  ReplyLimits limits;
+  limits.bytes = 1024 * 1024;
+  FakeQueryServer server(Endless(Items({std::string(64 * 1024, 'x')})));
+  EXPECT_EQ(CodeWithin(limits, v1::Query::LIST, server),
+            absl::StatusCode::kResourceExhausted);
+}
+
+// Else a peer could send for as long as the deadline allows, for nothing.
+TEST(AskTest, FramesThatAreIgnoredCountToo) {
+  ReplyLimits limits;
+  limits.bytes = 1024;
+  FakeQueryServer server([](Channel& channel) {
+    v1::Frame later;
+    while (
+        channel.SendBefore(absl::Now() + absl::Seconds(30), later, {}).ok()) {
+    }
+  });
+  EXPECT_EQ(CodeWithin(limits, v1::Query::LIST, server),
+            absl::StatusCode::kResourceExhausted);
 }
 
 TEST(AskTest, LeavesNoDescriptorOpen) {
-  const std::set<std::string> before = OpenDescriptors();
+  NoDescriptorLeak no_leak;
   {
     // Descriptors come with each frame, as from a process that proves itself.
     FakeQueryServer server(
@@ -320,7 +344,6 @@ TEST(AskTest, LeavesNoDescriptorOpen) {
     FakeQueryServer server(FakeQueryServer::Refuse(v1::Refuse::BUSY, ""));
     EXPECT_FALSE(Ask(server.path(), v1::Query::LIST).ok());
   }
-  EXPECT_EQ(OpenDescriptors(), before);
 }
 
 }  // namespace

@@ -27,10 +27,14 @@ void PredecessorMachine::Refuse(v1::Refuse::Reason reason,
                                 const absl::Status& why, absl::Time now) {
   refused_ = true;
   why_ = why;
-  v1::Frame frame;
-  frame.mutable_refuse()->set_reason(reason);
-  frame.mutable_refuse()->set_detail(std::string(why.message()));
-  Push(std::move(frame), now);
+  OutgoingFrame out;
+  out.frame.mutable_refuse()->set_reason(reason);
+  out.frame.mutable_refuse()->set_detail(std::string(why.message()));
+  // The first frame of each side carries its sender's pidfd, whatever it is.
+  if (!config_.offer_descriptors.empty()) {
+    out.descriptors.push_back(config_.offer_descriptors.front());
+  }
+  if (!closed_) outbox_.Push(std::move(out), now);
   Enter(State::kEnded, absl::InfiniteFuture());
 }
 

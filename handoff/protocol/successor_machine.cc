@@ -104,7 +104,8 @@ void SuccessorMachine::OnFrame(const v1::Frame& frame,
                                absl::Time now) {
   if (state_ == State::kEnded) return;
   const bool live = state_ == State::kStaging || state_ == State::kReady;
-  if (!descriptors.empty() && !IsBatch(frame) && !frame.has_offer()) {
+  if (!descriptors.empty() && !IsBatch(frame) && !frame.has_offer() &&
+      !frame.has_refuse()) {
     return Fail(v1::Abort::MALFORMED,
                 absl::InvalidArgumentError(absl::StrCat(
                     "frame \"", BodyName(frame), "\" carries descriptors")),

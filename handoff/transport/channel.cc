@@ -23,10 +23,10 @@ namespace {
 // has memory.
 constexpr absl::Duration kRetryInterval = absl::Milliseconds(1);
 
-int SocketOption(int fd, int option) {
-  int value = -1;
-  socklen_t length = sizeof(value);
-  return ::getsockopt(fd, SOL_SOCKET, option, &value, &length) < 0 ? -1 : value;
+int SocketType(int fd) {
+  int type = -1;
+  socklen_t length = sizeof(type);
+  return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0 ? -1 : type;
 }
 
 // Waits for `events`, or for the peer to close. False where the deadline came
@@ -81,9 +81,10 @@ Channel::Channel(UniqueFd socket, Options options)
 
 absl::StatusOr<Channel> Channel::Create(UniqueFd socket, Options options) {
   const int fd = socket.get();
-  if (SocketOption(fd, SO_DOMAIN) != AF_UNIX ||
-      SocketOption(fd, SO_TYPE) != SOCK_SEQPACKET ||
-      SocketOption(fd, SO_ACCEPTCONN) != 0) {
+  sockaddr_storage peer = {};
+  socklen_t length = sizeof(peer);
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) < 0 ||
+      peer.ss_family != AF_UNIX || SocketType(fd) != SOCK_SEQPACKET) {
     return absl::InvalidArgumentError(
         "a channel needs a connected AF_UNIX SOCK_SEQPACKET socket");
   }

@@ -42,7 +42,7 @@ class Channel {
   };
 
   // Takes over `socket`: makes it non-blocking, asks for the sender's identity.
-  // INVALID_ARGUMENT where it is no AF_UNIX SOCK_SEQPACKET socket.
+  // INVALID_ARGUMENT where it is no connected AF_UNIX SOCK_SEQPACKET socket.
   static absl::StatusOr<Channel> Create(UniqueFd socket, Options options);
 
   Channel(Channel&&) = default;

@@ -1,0 +1,142 @@
+#include "handoff/answer.h"
+
+#include <memory>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "handoff/fd/fd_description.h"
+#include "handoff/fd/open_descriptors.h"
+#include "handoff/fd/peer_identity.h"
+#include "handoff/protocol/settings.h"
+
+namespace handoff {
+namespace {
+
+// Sends replies as they fill up; the first carries our pidfd, as the first frame
+// of each side does.
+class Replies {
+ public:
+  Replies(Channel& channel, absl::Time deadline)
+      : channel_(channel), deadline_(deadline) {}
+
+  v1::QueryReply& reply() { return *frame_.mutable_query_reply(); }
+
+  // Call after adding something of `bytes`.
+  void Added(size_t bytes) {
+    bytes_ += bytes + 16;
+    if (bytes_ >= kBatchBytes) Send();
+  }
+
+  void Finish() {
+    reply().set_last(true);
+    Send();
+  }
+  bool failed() const { return failed_; }
+
+ private:
+  void Send() {
+    std::vector<int> fds;
+    auto pidfd = first_ ? OwnPidfd() : UniqueFd();
+    if (first_ && pidfd.ok()) fds.push_back(pidfd->get());
+    first_ = false;
+    if (!failed_) failed_ = !channel_.SendBefore(deadline_, frame_, fds).ok();
+    frame_.Clear();
+    bytes_ = 0;
+  }
+
+  Channel& channel_;
+  const absl::Time deadline_;
+  v1::Frame frame_;
+  size_t bytes_ = 0;
+  bool first_ = true;
+  bool failed_ = false;
+};
+
+void SendLedger(const v1::Ledger& ledger, Replies& replies) {
+  for (const v1::LedgerHandoff& handoff : ledger.handoffs()) {
+    v1::LedgerHandoff head = handoff;
+    head.clear_entries();
+    // Every part of a handoff that is split names it.
+    v1::LedgerHandoff* part = replies.reply().add_handoffs();
+    *part = head;
+    replies.Added(head.ByteSizeLong());
+    for (const v1::LedgerEntry& entry : handoff.entries()) {
+      if (replies.failed()) return;
+      if (replies.reply().handoffs().empty()) {
+        replies.reply().add_handoffs()->set_handoff_id(handoff.handoff_id());
+      }
+      const int last = replies.reply().handoffs_size() - 1;
+      *replies.reply().mutable_handoffs(last)->add_entries() = entry;
+      replies.Added(entry.ByteSizeLong());
+    }
+  }
+}
+
+}  // namespace
+
+Answers::~Answers() {
+  for (Answer& answer : answers_) answer.thread.join();
+}
+
+bool Answers::full() {
+  for (auto it = answers_.begin(); it != answers_.end();) {
+    if (it->done.load()) {
+      it->thread.join();
+      it = answers_.erase(it);
+    } else {
+      ++it;
+    }
+  }
+  return answers_.size() >= kMaxAnswers;
+}
+
+void Answers::Start(Channel channel, v1::Query::Kind kind,
+                    absl::Time deadline) {
+  Answer& answer = answers_.emplace_back();
+  answer.thread = std::thread(
+      [this, &answer, kind, deadline,
+       owned = std::make_shared<Channel>(std::move(channel))] {
+        Run(*owned, kind, deadline);
+        answer.done.store(true);
+      });
+}
+
+void Answers::Run(Channel& channel, v1::Query::Kind kind,
+                  absl::Time deadline) const {
+  Replies replies(channel, deadline);
+  if (kind == v1::Query::STATUS) {
+    v1::Status& status = *replies.reply().mutable_status();
+    status = sources_.status();
+    const OpenDescriptors open = CountOpenDescriptors();
+    status.set_open_descriptors(open.count);
+    status.set_descriptor_limit(open.limit);
+    status.set_sessions(sources_.roster->size());
+    if (auto last = sources_.ledger->Last(); last.has_value()) {
+      *status.mutable_last_handoff() = *std::move(last);
+    }
+  } else if (kind == v1::Query::LIST) {
+    for (const NamedDescriptor& named : *sources_.named) {
+      v1::InventoryItem item;
+      item.set_category(std::string(CategoryOf(named.role)));
+      item.set_name(named.name);
+      item.add_descriptor_names(named.name);
+      if (auto info = DescribeDescriptor(named.fd->get()); info.ok()) {
+        *item.add_descriptors() = *std::move(info);
+      }
+      const size_t bytes = item.ByteSizeLong();
+      *replies.reply().add_items() = std::move(item);
+      replies.Added(bytes);
+    }
+    for (v1::InventoryItem& item : sources_.roster->Inventory()) {
+      if (replies.failed()) return;
+      const size_t bytes = item.ByteSizeLong();
+      *replies.reply().add_items() = std::move(item);
+      replies.Added(bytes);
+    }
+  } else if (kind == v1::Query::LEDGER) {
+    SendLedger(sources_.ledger->Get(), replies);
+  }
+  replies.Finish();
+}
+
+}  // namespace handoff

@@ -1,0 +1,401 @@
+#include "handoff/giving.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+#include <random>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "google/protobuf/descriptor.pb.h"
+#include "handoff/fd/memfd.h"
+
+namespace handoff {
+namespace {
+
+using State = PredecessorMachine::State;
+
+// Descriptors that a handoff may send beyond those that there are now: large
+// state in memfds, and connections that arrive while it goes on.
+constexpr uint64_t kSpareDescriptors = 512;
+
+uint64_t NewHandoffId() {
+  std::random_device random;
+  return (uint64_t{random()} << 32) | random();
+}
+
+// The files of every state type with all that they import, each once and after
+// its imports.
+void AddFile(const google::protobuf::FileDescriptor* file,
+             std::map<std::string, bool>& added,
+             google::protobuf::FileDescriptorSet& set) {
+  if (!added.emplace(file->name(), true).second) return;
+  for (int i = 0; i < file->dependency_count(); ++i) {
+    AddFile(file->dependency(i), added, set);
+  }
+  file->CopyTo(set.add_file());
+}
+
+absl::StatusOr<SharedFd> StateDescriptors(const Options& options) {
+  google::protobuf::FileDescriptorSet set;
+  std::map<std::string, bool> added;
+  for (const StateType& type : options.state_types) {
+    if (type.descriptor != nullptr) {
+      AddFile(type.descriptor->file(), added, set);
+    }
+  }
+  auto memfd = MakeSealedMemfd("handoff-types", set.SerializeAsString());
+  if (!memfd.ok()) return memfd.status();
+  return std::make_shared<UniqueFd>(*std::move(memfd));
+}
+
+// Unread descriptors above the sender's limit are refused (ETOOMANYREFS,
+// unix(7)), and other processes of the user count too.
+uint64_t WindowDescriptors(uint64_t wanted) {
+  rlimit limit;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
+  return std::min<uint64_t>(wanted, std::max<uint64_t>(limit.rlim_cur / 4, 1));
+}
+
+}  // namespace
+
+Giving::Giving(const Process& process, Channel channel, SharedOutcome word)
+    : process_(process), link_(std::move(channel)), word_(std::move(word)) {}
+
+Giving::~Giving() {
+  // Before the word: groups that are frozen go on as it says.
+  Abort("the process ends", absl::Now());
+  for (auto c = machine_->NextCommand(); c.has_value();
+       c = machine_->NextCommand()) {
+    if (*c == PredecessorMachine::Command::kThaw ||
+        *c == PredecessorMachine::Command::kRelease) {
+      Carry(*c, absl::Now());
+    }
+  }
+}
+
+absl::StatusOr<std::unique_ptr<Giving>> Giving::Create(const Process& process,
+                                                       Channel channel,
+                                                       const v1::Frame& hello,
+                                                       absl::Time now) {
+  auto word = SharedWord::Create();
+  if (!word.ok()) return word.status();
+  auto pidfd = OwnPidfd();
+  if (!pidfd.ok()) return pidfd.status();
+  auto types = StateDescriptors(*process.options);
+  if (!types.ok()) return types.status();
+
+  std::unique_ptr<Giving> giving(new Giving(
+      process, std::move(channel), SharedOutcome(*std::move(word))));
+  giving->started_ = absl::Now();
+  PredecessorMachine::Config config;
+  config.deadlines = process.options->deadlines;
+  config.limits = process.options->limits;
+  config.limits.window_descriptors =
+      WindowDescriptors(config.limits.window_descriptors);
+  config.kill_stuck_successor = process.options->kill_stuck_successor;
+  config.offer.set_handoff_id(NewHandoffId());
+  config.offer.set_generation(process.generation);
+  config.offer.set_label(process.options->label);
+  config.offer.set_descriptors(process.belongings->named.size());
+  config.offer.set_sessions(process.roster->size());
+  config.offer.set_descriptors_total(process.belongings->named.size() +
+                                     process.roster->descriptor_count() +
+                                     kSpareDescriptors);
+  // The word's descriptor lives in SharedOutcome; a duplicate goes out.
+  UniqueFd word_copy(::fcntl(giving->word_.fd(), F_DUPFD_CLOEXEC, 0));
+  if (!word_copy) return absl::ErrnoToStatus(errno, "cannot copy the word");
+  config.offer_descriptors = {
+      std::make_shared<UniqueFd>(*std::move(pidfd)),
+      std::make_shared<UniqueFd>(std::move(word_copy)), *std::move(types)};
+  for (const StateType& type : process.options->state_types) {
+    v1::StateType& writes = config.writes.emplace_back();
+    writes.set_name(type.name);
+    writes.set_lowest(type.lowest);
+    writes.set_highest(type.highest);
+  }
+  giving->machine_ = std::make_unique<PredecessorMachine>(
+      std::move(config), &giving->word_, now);
+  giving->machine_->OnFrame(hello, {}, now);
+  giving->Step(now);
+  return giving;
+}
+
+void Giving::Say(Event::Kind kind, absl::string_view text) const {
+  (*process_.report)(kind, machine_->offer().handoff_id(), text);
+}
+
+void Giving::Abort(const std::string& why, absl::Time now) {
+  machine_->Abort(v1::Abort::STOPPED, why, now);
+}
+
+void Giving::Step(absl::Time now) {
+  bool progress = true;
+  while (progress) {
+    progress = over() ? false : link_.Exchange(*machine_, now);
+    progress |= ServeGroups(now);
+    machine_->OnTime(now);
+    for (auto c = machine_->NextCommand(); c.has_value();
+         c = machine_->NextCommand()) {
+      Carry(*c, now);
+      progress = true;
+    }
+    NoteProgress(now);
+  }
+  if (over()) {
+    link_.Flush(*machine_, now);
+    Record(now);
+  }
+}
+
+absl::Time Giving::NextWake(absl::Time now) const {
+  return std::min(machine_->NextDeadline(), now + link_.retry_after());
+}
+
+void Giving::Carry(PredecessorMachine::Command command, absl::Time now) {
+  using Command = PredecessorMachine::Command;
+  GroupSet& groups = *process_.groups;
+  switch (command) {
+    case Command::kRunRound: {
+      const bool first = machine_->state() == State::kFirstRound;
+      std::map<uint64_t, std::string> refused;
+      if (first) {
+        std::map<std::string, uint32_t> versions;
+        for (const v1::NegotiatedType& type : machine_->offer().writes()) {
+          versions[type.name()] = type.version();
+        }
+        groups.Begin(std::move(versions));
+        AddDescriptors();
+      } else {
+        for (const auto& r : machine_->ready().refused()) {
+          refused[r.id()] = r.reason();
+        }
+        for (const std::string& type : machine_->ready().refused_types()) {
+          process_.roster->RefuseType(type);
+        }
+      }
+      step_ = first ? Step_::kFirstRound : Step_::kSecondRound;
+      groups.StartRound(first, std::move(refused));
+      if (absl::Status s = AddBlobs(first); !s.ok()) {
+        machine_->Abort(v1::Abort::SNAPSHOT, std::string(s.message()), now);
+      }
+      SendBatches(now);
+      return;
+    }
+    case Command::kQuiesce:
+      Say(Event::Kind::kQuiescing, "groups stop taking input");
+      step_ = Step_::kQuiesce;
+      return groups.StartQuiesce();
+    case Command::kCut:
+      step_ = Step_::kCut;
+      return groups.StartCut();
+    case Command::kThaw:
+      step_ = Step_::kNone;
+      return groups.Thaw();
+    case Command::kRelease: {
+      committed_at_ = now;
+      const v1::Ready& ready = machine_->ready();
+      entries_ = process_.roster->Outcomes();
+      AddOutcomes(*process_.belongings, ready);
+      step_ = Step_::kRelease;
+      return groups.StartRelease(
+          {ready.unclaimed().begin(), ready.unclaimed().end()});
+    }
+    case Command::kRollBack:
+      return groups.ThawReleased();
+    case Command::kKillPeer:
+      if (peer() != nullptr) {
+        const absl::Status killed = KillProcess(peer()->pidfd.get());
+        Say(Event::Kind::kNote,
+            absl::StrCat("killed the aborted successor, which did not go: ",
+                         killed.ToString()));
+      }
+      return;
+  }
+}
+
+bool Giving::ServeGroups(absl::Time now) {
+  GroupSet& groups = *process_.groups;
+  if (step_ == Step_::kNone) return false;
+  const bool done = groups.StepDone();
+  const bool sends = step_ == Step_::kFirstRound ||
+                     step_ == Step_::kSecondRound || step_ == Step_::kCut;
+  if (sends) {
+    AddSnapshots(now);
+    if (!done) return false;
+    for (const uint64_t id : process_.roster->TakeClosed()) {
+      builder_.AddClosed(id);
+    }
+  }
+  if (!done) return false;
+  switch (std::exchange(step_, Step_::kNone)) {
+    case Step_::kFirstRound:
+    case Step_::kSecondRound:
+      SendBatches(now);
+      machine_->OnRoundDone(now);
+      break;
+    case Step_::kQuiesce:
+      machine_->OnQuiesced(now);
+      break;
+    case Step_::kCut: {
+      Say(Event::Kind::kCut, "every group is frozen");
+      if (absl::Status s = AddBlobs(/*first=*/false); !s.ok()) {
+        machine_->Abort(v1::Abort::SNAPSHOT, std::string(s.message()), now);
+        break;
+      }
+      SendBatches(now);
+      machine_->OnCut(groups.cut_at(), now);
+      break;
+    }
+    case Step_::kRelease:
+      machine_->OnReleased(now);
+      break;
+    case Step_::kNone:
+      break;
+  }
+  return true;
+}
+
+void Giving::AddOutcomes(const Belongings& belongings, const v1::Ready& ready) {
+  const std::set<std::string> unclaimed(ready.unclaimed().begin(),
+                                        ready.unclaimed().end());
+  const auto add = [&](absl::string_view category, const std::string& name) {
+    v1::LedgerEntry& entry = entries_.emplace_back();
+    const bool refused = unclaimed.count(name) != 0;
+    entry.set_outcome(refused ? v1::LedgerEntry::REFUSED
+                              : v1::LedgerEntry::MOVED);
+    if (refused) entry.set_reason("the successor did not claim it");
+    entry.set_category(std::string(category));
+    entry.set_name(name);
+  };
+  for (const NamedDescriptor& named : belongings.named) {
+    add(CategoryOf(named.role), named.name);
+  }
+  for (const Belongings::Blob& blob : belongings.blobs) add("blob", blob.name);
+}
+
+void Giving::AddDescriptors() {
+  for (const NamedDescriptor& named : process_.belongings->named) {
+    builder_.AddDescriptor(named);
+  }
+}
+
+absl::Status Giving::AddBlobs(bool first) {
+  if (first) {
+    google::protobuf::Any ledger;
+    ledger.PackFrom(process_.ledger->Get());
+    if (absl::Status s = builder_.AddBlob(kLedgerBlob, std::move(ledger));
+        !s.ok()) {
+      return s;
+    }
+  }
+  for (const Belongings::Blob& blob : process_.belongings->blobs) {
+    uint32_t version = 0;
+    for (const v1::NegotiatedType& type : machine_->offer().writes()) {
+      if (type.name() == blob.name) version = type.version();
+    }
+    absl::StatusOr<google::protobuf::Any> value = blob.save(version);
+    if (!value.ok()) {
+      return absl::Status(value.status().code(),
+                          absl::StrCat("blob \"", blob.name, "\" cannot be "
+                                       "saved: ", value.status().message()));
+    }
+    std::string bytes = value->SerializeAsString();
+    const auto sent = sent_blobs_.find(blob.name);
+    if (sent != sent_blobs_.end() && sent->second == bytes) continue;
+    sent_blobs_[blob.name] = std::move(bytes);
+    if (absl::Status s = builder_.AddBlob(blob.name, *std::move(value));
+        !s.ok()) {
+      return s;
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Giving::AddSnapshots(absl::Time now) {
+  for (GroupSnapshot& snapshot : process_.groups->TakeSnapshots()) {
+    if (!snapshot.status.ok()) {
+      machine_->Abort(v1::Abort::SNAPSHOT,
+                      std::string(snapshot.status.message()), now);
+      return;
+    }
+    for (GroupSnapshot::Item& item : snapshot.items) {
+      builder_.AddSession(std::move(item));
+    }
+    for (const v1::KeptSession& kept : snapshot.kept) builder_.AddKept(kept);
+  }
+  SendBatches(now);
+}
+
+void Giving::SendBatches(absl::Time now) {
+  for (OutgoingFrame& batch : builder_.Take()) {
+    machine_->AddBatch(std::move(batch), now);
+  }
+}
+
+void Giving::NoteProgress(absl::Time now) {
+  const State state = machine_->state();
+  if (state == seen_) return;
+  const State before = std::exchange(seen_, state);
+  const pid_t pid = peer() == nullptr ? 0 : peer()->credentials.pid;
+  if (machine_->refused()) {
+    Say(Event::Kind::kRefused, machine_->why().message());
+  } else if (machine_->aborted()) {
+    if (before != State::kAborting) {
+      step_ = Step_::kNone;
+      process_.groups->Cancel();
+      Say(Event::Kind::kAborted, machine_->why().message());
+      Record(now);
+    }
+  } else if (state == State::kFirstRound) {
+    Say(Event::Kind::kHandoffBegun,
+        absl::StrCat("to pid ", pid, ", label ", machine_->hello().label()));
+  } else if (state == State::kAwaitReady) {
+    Say(Event::Kind::kPreCopied, "the successor has a copy of everything");
+  } else if (state == State::kSecondRound) {
+    Say(Event::Kind::kReadyReceived, "the successor could serve");
+  } else if (state == State::kFrozen) {
+    Say(Event::Kind::kFinalSent, "the successor may commit");
+  } else if (state == State::kReleasing) {
+    Say(Event::Kind::kCommitted, absl::StrCat("pid ", pid, " serves now"));
+  } else if (state == State::kWatching) {
+    Say(Event::Kind::kReleased, "copies closed; watching the successor");
+    Record(now);
+  } else if (machine_->rolled_back()) {
+    recorded_ = false;
+    for (v1::LedgerEntry& entry : entries_) {
+      if (entry.outcome() == v1::LedgerEntry::MOVED) {
+        entry.set_outcome(v1::LedgerEntry::LOST);
+        entry.set_reason("the successor died within the watch");
+      }
+    }
+    Say(Event::Kind::kRolledBack, "the successor died: accepting again");
+    Record(now);
+  } else if (before == State::kWatching || before == State::kReleasing) {
+    Say(Event::Kind::kWatchEnded, "the successor is on its own");
+    Record(now);
+  }
+}
+
+void Giving::Record(absl::Time now) {
+  if (machine_->refused() || std::exchange(recorded_, true)) return;
+  v1::LedgerHandoff handoff;
+  handoff.set_handoff_id(machine_->offer().handoff_id());
+  handoff.set_result(machine_->aborted() ? "aborted" : "committed");
+  handoff.set_reason(std::string(machine_->why().message()));
+  handoff.set_predecessor_pid(::getpid());
+  if (peer() != nullptr) handoff.set_successor_pid(peer()->credentials.pid);
+  handoff.set_generation(process_.generation + 1);
+  handoff.set_started_at(static_cast<uint64_t>(absl::ToUnixNanos(started_)));
+  handoff.set_seconds(absl::ToDoubleSeconds(now - started_));
+  for (v1::LedgerEntry& entry : entries_) *handoff.add_entries() = entry;
+  process_.ledger->Add(std::move(handoff));
+}
+
+}  // namespace handoff

@@ -1,0 +1,114 @@
+#ifndef HANDOFF_GIVING_H_
+#define HANDOFF_GIVING_H_
+
+#include <poll.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "handoff/batch_builder.h"
+#include "handoff/group_set.h"
+#include "handoff/handoff.h"
+#include "handoff/ledger.h"
+#include "handoff/link.h"
+#include "handoff/protocol/predecessor_machine.h"
+#include "handoff/reporter.h"
+#include "handoff/roster.h"
+#include "handoff/shared_outcome.h"
+
+namespace handoff {
+
+// What a process has to give, besides its sessions. Written until Ready().
+struct Belongings {
+  struct Blob {
+    std::string name;
+    Handoff::SaveBlob save;
+  };
+  // The handoff listener first.
+  std::vector<NamedDescriptor> named;
+  std::vector<Blob> blobs;
+};
+
+// One handoff of this process to a successor: carries out what the machine
+// commands, with the groups, and records what came of it. Lives on the
+// library's thread and never blocks it.
+class Giving {
+ public:
+  // All borrowed, and outlive it.
+  struct Process {
+    const Options* options;
+    const Belongings* belongings;
+    Roster* roster;
+    GroupSet* groups;
+    LedgerBook* ledger;
+    const Reporter* report;
+    uint64_t generation;
+  };
+
+  // `hello` came on `channel`, whose peer is trusted.
+  static absl::StatusOr<std::unique_ptr<Giving>> Create(const Process& process,
+                                                        Channel channel,
+                                                        const v1::Frame& hello,
+                                                        absl::Time now);
+  ~Giving();
+
+  // Does everything that can be done now.
+  void Step(absl::Time now);
+  void AddTo(std::vector<pollfd>& polled) const { link_.AddTo(polled); }
+  absl::Time NextWake(absl::Time now) const;
+
+  // Aborts, unless it is decided.
+  void Abort(const std::string& why, absl::Time now);
+
+  // There is nothing left to do: it was refused, aborted and the successor has
+  // gone; or committed and the watch is over; or rolled back.
+  bool over() const {
+    return machine_->state() == PredecessorMachine::State::kEnded;
+  }
+  bool committed() const { return machine_->committed(); }
+  bool rolled_back() const { return machine_->rolled_back(); }
+  bool watching() const {
+    return machine_->state() == PredecessorMachine::State::kWatching;
+  }
+  absl::Time committed_at() const { return committed_at_; }
+  const PeerIdentity* peer() { return link_.channel().peer(); }
+
+ private:
+  enum class Step_ { kNone, kFirstRound, kSecondRound, kQuiesce, kCut, kRelease };
+
+  Giving(const Process& process, Channel channel, SharedOutcome word);
+
+  bool ServeGroups(absl::Time now);
+  void Carry(PredecessorMachine::Command command, absl::Time now);
+  void AddDescriptors();
+  void AddOutcomes(const Belongings& belongings, const v1::Ready& ready);
+  absl::Status AddBlobs(bool first);
+  void AddSnapshots(absl::Time now);
+  void SendBatches(absl::Time now);
+  void NoteProgress(absl::Time now);
+  void Record(absl::Time now);
+  void Say(Event::Kind kind, absl::string_view text) const;
+
+  const Process process_;
+  Link link_;
+  SharedOutcome word_;
+  std::unique_ptr<PredecessorMachine> machine_;
+  PredecessorMachine::State seen_ = PredecessorMachine::State::kAwaitHello;
+  Step_ step_ = Step_::kNone;
+  BatchBuilder builder_;
+  std::map<std::string, std::string> sent_blobs_;
+  std::vector<v1::LedgerEntry> entries_;
+  absl::Time started_;
+  absl::Time committed_at_ = absl::InfiniteFuture();
+  bool recorded_ = false;
+};
+
+}  // namespace handoff
+
+#endif  // HANDOFF_GIVING_H_

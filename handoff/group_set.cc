@@ -1,0 +1,280 @@
+#include "handoff/group_set.h"
+
+#include <time.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <limits>
+#include <mutex>
+#include <utility>
+
+namespace handoff {
+namespace {
+
+// Live sessions that one posted function snapshots: some 500 microseconds, for
+// which the loop serves nobody.
+constexpr size_t kLiveSlice = 128;
+
+uint64_t MonotonicNanos() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 +
+         static_cast<uint64_t>(now.tv_nsec);
+}
+
+}  // namespace
+
+// One handoff, shared with the functions posted for it.
+struct GroupSet::Steps {
+  enum class Verdict { kNone, kThaw, kRelease };
+
+  mutable std::mutex mu;
+  std::condition_variable decided;
+  Verdict verdict = Verdict::kNone;
+  bool quiesced = false;
+  size_t pending = 0;  // groups that have not done the step
+  bool needs_barrier = false;
+  uint64_t cut_at = std::numeric_limits<uint64_t>::max();
+  std::vector<GroupSnapshot> snapshots;
+  std::vector<std::string> unclaimed;
+
+  bool over() const {
+    std::lock_guard<std::mutex> lock(mu);
+    return verdict != Verdict::kNone;
+  }
+  void Start(size_t groups, bool barrier) {
+    std::lock_guard<std::mutex> lock(mu);
+    pending = groups;
+    needs_barrier = barrier;
+  }
+  void Done() {
+    std::lock_guard<std::mutex> lock(mu);
+    --pending;
+  }
+  void Deliver(GroupSnapshot snapshot, bool last) {
+    std::lock_guard<std::mutex> lock(mu);
+    snapshots.push_back(std::move(snapshot));
+    if (last) --pending;
+  }
+};
+
+class GroupSet::Member : public GroupHandle {
+ public:
+  Member(GroupSet* set, Group* group, int index)
+      : set_(set), group_(group), index_(index) {}
+
+  std::shared_ptr<Session> Open(absl::string_view type,
+                                std::vector<NamedFd> descriptors) override {
+    return set_->roster_->Open(index_, type, std::move(descriptors));
+  }
+  void Adopt(Session& session) override {
+    set_->roster_->Adopt(session, index_);
+  }
+  void Post(std::function<void()> fn) override {
+    // Counted down after `fn` has run, so what it posts itself is counted
+    // before: zero means that nothing is left anywhere.
+    set_->in_flight_->fetch_add(1);
+    group_->Post([fn = std::move(fn), in_flight = set_->in_flight_,
+                  wake = set_->wake_, awaited = set_->awaited_] {
+      fn();
+      if (in_flight->fetch_sub(1) == 1 && awaited->load()) wake();
+    });
+  }
+
+  Group* group() { return group_; }
+  int index() const { return index_; }
+
+  void Round(std::shared_ptr<Steps> steps, bool first,
+             std::map<uint64_t, std::string> refused) {
+    group_->Post([this, steps, first, refused = std::move(refused)] {
+      if (steps->over()) return;
+      for (const auto& [id, reason] : refused) {
+        const std::shared_ptr<Session> session = set_->roster_->Find(id);
+        if (session != nullptr && BelongsHere(*session)) session->Keep(reason);
+      }
+      auto sessions =
+          std::make_shared<std::vector<std::shared_ptr<Session>>>(
+              first ? set_->roster_->TrackGroup(index_)
+                    : set_->roster_->TakeChanged(index_));
+      Slice(steps, std::move(sessions), 0);
+    });
+  }
+
+  void Quiesce(std::shared_ptr<Steps> steps) {
+    group_->Post([this, steps] {
+      if (steps->over()) return;
+      quiesced_ = true;
+      group_->Quiesce();
+      steps->Done();
+      set_->wake_();
+    });
+  }
+
+  void Cut(std::shared_ptr<Steps> steps) {
+    group_->Post([this, steps] {
+      if (steps->over()) return;
+      const uint64_t now = MonotonicNanos();
+      GroupSnapshot snapshot;
+      for (const auto& session : set_->roster_->TakeChanged(index_)) {
+        set_->roster_->Snapshot(*group_, *session, snapshot);
+      }
+      std::unique_lock<std::mutex> lock(steps->mu);
+      steps->cut_at = std::min(steps->cut_at, now);
+      steps->snapshots.push_back(std::move(snapshot));
+      --steps->pending;
+      lock.unlock();
+      set_->wake_();
+      lock.lock();
+      // The library's thread always decides, by its deadline at the latest.
+      steps->decided.wait(
+          lock, [&] { return steps->verdict != Steps::Verdict::kNone; });
+      const bool release = steps->verdict == Steps::Verdict::kRelease;
+      const std::vector<std::string> unclaimed = steps->unclaimed;
+      lock.unlock();
+      quiesced_ = false;
+      if (!release) return group_->Thaw();
+      const auto moved = set_->roster_->Moved(index_);
+      group_->Release(moved, unclaimed);
+      set_->roster_->Release(moved);
+      steps->Done();
+      set_->wake_();
+    });
+  }
+
+  // For a group that was told to quiesce but is not frozen.
+  void Thaw() {
+    group_->Post([this] {
+      if (std::exchange(quiesced_, false)) group_->Thaw();
+    });
+  }
+
+ private:
+  bool BelongsHere(const Session& session) const {
+    return set_->roster_->GroupOf(session) == index_;
+  }
+
+  void Slice(std::shared_ptr<Steps> steps,
+             std::shared_ptr<std::vector<std::shared_ptr<Session>>> sessions,
+             size_t from) {
+    if (steps->over()) return;
+    const size_t to = std::min(from + kLiveSlice, sessions->size());
+    GroupSnapshot snapshot;
+    for (size_t i = from; i < to; ++i) {
+      set_->roster_->Snapshot(*group_, *(*sessions)[i], snapshot);
+    }
+    const bool last = to == sessions->size();
+    steps->Deliver(std::move(snapshot), last);
+    set_->wake_();
+    if (last) return;
+    group_->Post([this, steps = std::move(steps),
+                  sessions = std::move(sessions), to] {
+      Slice(steps, sessions, to);
+    });
+  }
+
+  GroupSet* const set_;
+  Group* const group_;
+  const int index_;
+  bool quiesced_ = false;  // the loop's
+};
+
+GroupSet::GroupSet(Roster* roster, std::function<void()> wake)
+    : roster_(roster),
+      wake_(std::move(wake)),
+      steps_(std::make_shared<Steps>()),
+      in_flight_(std::make_shared<std::atomic<int64_t>>(0)),
+      awaited_(std::make_shared<std::atomic<bool>>(false)) {}
+
+GroupSet::~GroupSet() = default;
+
+GroupHandle* GroupSet::Register(Group* group) {
+  members_.push_back(std::make_unique<Member>(
+      this, group, static_cast<int>(members_.size())));
+  return members_.back().get();
+}
+
+void GroupSet::Begin(std::map<std::string, uint32_t> versions) {
+  steps_ = std::make_shared<Steps>();
+  roster_->BeginHandoff(std::move(versions));
+}
+
+void GroupSet::StartRound(bool first,
+                          std::map<uint64_t, std::string> refused) {
+  steps_->Start(members_.size(), /*barrier=*/false);
+  for (auto& member : members_) member->Round(steps_, first, refused);
+}
+
+void GroupSet::StartQuiesce() {
+  steps_->Start(members_.size(), /*barrier=*/true);
+  steps_->quiesced = true;
+  awaited_->store(true);
+  for (auto& member : members_) member->Quiesce(steps_);
+}
+
+void GroupSet::StartCut() {
+  steps_->Start(members_.size(), /*barrier=*/true);
+  for (auto& member : members_) member->Cut(steps_);
+}
+
+bool GroupSet::StepDone() const {
+  std::lock_guard<std::mutex> lock(steps_->mu);
+  return steps_->pending == 0 &&
+         (!steps_->needs_barrier || in_flight_->load() == 0);
+}
+
+std::vector<GroupSnapshot> GroupSet::TakeSnapshots() {
+  std::lock_guard<std::mutex> lock(steps_->mu);
+  return std::exchange(steps_->snapshots, {});
+}
+
+uint64_t GroupSet::cut_at() const {
+  std::lock_guard<std::mutex> lock(steps_->mu);
+  return steps_->cut_at;
+}
+
+void GroupSet::Thaw() {
+  const bool quiesced = steps_->quiesced;
+  Cancel();
+  if (!quiesced) return;
+  for (auto& member : members_) member->Thaw();
+}
+
+void GroupSet::Cancel() {
+  awaited_->store(false);
+  roster_->EndTracking();
+  std::lock_guard<std::mutex> lock(steps_->mu);
+  steps_->verdict = Steps::Verdict::kThaw;
+  steps_->decided.notify_all();
+}
+
+void GroupSet::StartRelease(std::vector<std::string> unclaimed) {
+  awaited_->store(false);
+  roster_->EndTracking();
+  std::lock_guard<std::mutex> lock(steps_->mu);
+  steps_->pending = members_.size();
+  steps_->needs_barrier = false;
+  steps_->unclaimed = std::move(unclaimed);
+  steps_->verdict = Steps::Verdict::kRelease;
+  steps_->decided.notify_all();
+}
+
+void GroupSet::ThawReleased() {
+  for (auto& member : members_) {
+    Group* const group = member->group();
+    group->Post([group] { group->Thaw(); });
+  }
+}
+
+void GroupSet::AfterFirstPoll(std::function<void(int, uint64_t)> done) {
+  for (auto& member : members_) {
+    Group* const group = member->group();
+    const int index = member->index();
+    // What a loop posts to itself runs behind a poll, whatever the order in
+    // which it takes posted work and ready descriptors.
+    group->Post([group, index, done] {
+      group->Post([index, done] { done(index, MonotonicNanos()); });
+    });
+  }
+}
+
+}  // namespace handoff

@@ -1,0 +1,79 @@
+#ifndef HANDOFF_GROUP_SET_H_
+#define HANDOFF_GROUP_SET_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "handoff/group.h"
+#include "handoff/roster.h"
+
+namespace handoff {
+
+// Takes all groups of a process through the four steps of a handoff.
+//
+// The calls are for the library's thread and never block: each posts to the
+// groups' loops, which report back and then call `wake`. A loop that does not
+// answer stalls nothing but its own step: whoever waits has a deadline. What a
+// loop still runs of an ended handoff does nothing.
+class GroupSet {
+ public:
+  // `wake` may be called from any thread; all are borrowed.
+  GroupSet(Roster* roster, std::function<void()> wake);
+  ~GroupSet();
+
+  GroupHandle* Register(Group* group);
+  size_t size() const { return members_.size(); }
+
+  // Begins a handoff: ends what is left of an earlier one.
+  void Begin(std::map<std::string, uint32_t> versions);
+
+  // A live round: all sessions in the `first`, those that changed later.
+  // `refused` sessions, by id, stay here, with the reason.
+  void StartRound(bool first, std::map<uint64_t, std::string> refused);
+  // Every group stops taking input; then the barrier.
+  void StartQuiesce();
+  // Last snapshots; every group is frozen until Thaw() or StartRelease().
+  void StartCut();
+  // Of the step that was started last: every group has done it, and for the
+  // barrier and the cut, no work that was posted between groups is left.
+  bool StepDone() const;
+  // What the groups have delivered since the last call.
+  std::vector<GroupSnapshot> TakeSnapshots();
+  // CLOCK_MONOTONIC in nanoseconds of the first group's cut.
+  uint64_t cut_at() const;
+
+  // The outcome. Every group that was told to quiesce is thawed or released.
+  void Thaw();
+  void StartRelease(std::vector<std::string> unclaimed);
+  // The handoff is over without a quiesce.
+  void Cancel();
+  // The successor crashed: every group takes input again.
+  void ThawReleased();
+
+  // Calls `done(group, nanoseconds)` on each group's loop when its first poll
+  // has returned: CLOCK_MONOTONIC then.
+  void AfterFirstPoll(std::function<void(int, uint64_t)> done);
+
+ private:
+  struct Steps;
+  class Member;
+
+  Roster* const roster_;
+  const std::function<void()> wake_;
+  std::vector<std::unique_ptr<Member>> members_;
+  std::shared_ptr<Steps> steps_;
+  // Work between groups that was posted and has not run to its end.
+  std::shared_ptr<std::atomic<int64_t>> in_flight_;
+  // Whether somebody waits for in_flight_ to become zero.
+  std::shared_ptr<std::atomic<bool>> awaited_;
+};
+
+}  // namespace handoff
+
+#endif  // HANDOFF_GROUP_SET_H_

@@ -1,0 +1,97 @@
+#include "handoff/ledger.h"
+
+#include <utility>
+
+namespace handoff {
+namespace {
+
+void Count(v1::LedgerHandoff& handoff) {
+  uint64_t counts[v1::LedgerEntry::Outcome_ARRAYSIZE] = {};
+  for (const v1::LedgerEntry& entry : handoff.entries()) {
+    if (v1::LedgerEntry::Outcome_IsValid(entry.outcome())) {
+      ++counts[entry.outcome()];
+    }
+  }
+  handoff.set_moved(counts[v1::LedgerEntry::MOVED]);
+  handoff.set_kept(counts[v1::LedgerEntry::KEPT]);
+  handoff.set_drained(counts[v1::LedgerEntry::DRAINED]);
+  handoff.set_refused(counts[v1::LedgerEntry::REFUSED]);
+  handoff.set_closed(counts[v1::LedgerEntry::CLOSED]);
+  handoff.set_lost(counts[v1::LedgerEntry::LOST]);
+}
+
+}  // namespace
+
+void LedgerBook::Inherit(const v1::Ledger& ledger) {
+  std::lock_guard<std::mutex> lock(mu_);
+  ledger_ = ledger;
+  Trim();
+}
+
+void LedgerBook::Add(v1::LedgerHandoff handoff) {
+  Count(handoff);
+  std::lock_guard<std::mutex> lock(mu_);
+  for (v1::LedgerHandoff& old : *ledger_.mutable_handoffs()) {
+    if (old.handoff_id() == handoff.handoff_id()) {
+      old = std::move(handoff);
+      return;
+    }
+  }
+  *ledger_.add_handoffs() = std::move(handoff);
+  Trim();
+}
+
+void LedgerBook::AddBlackout(uint64_t handoff_id, uint64_t sessions,
+                             double milliseconds) {
+  std::lock_guard<std::mutex> lock(mu_);
+  for (v1::LedgerHandoff& handoff : *ledger_.mutable_handoffs()) {
+    if (handoff.handoff_id() != handoff_id) continue;
+    v1::Blackout* blackout = handoff.add_blackouts();
+    blackout->set_sessions(sessions);
+    blackout->set_milliseconds(milliseconds);
+  }
+}
+
+v1::Ledger LedgerBook::Get() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  return ledger_;
+}
+
+absl::optional<v1::LedgerHandoff> LedgerBook::Last() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  if (ledger_.handoffs().empty()) return absl::nullopt;
+  const v1::LedgerHandoff& last = ledger_.handoffs(ledger_.handoffs_size() - 1);
+  v1::LedgerHandoff summary;
+  summary.set_handoff_id(last.handoff_id());
+  summary.set_result(last.result());
+  summary.set_reason(last.reason());
+  summary.set_predecessor_pid(last.predecessor_pid());
+  summary.set_successor_pid(last.successor_pid());
+  summary.set_generation(last.generation());
+  summary.set_started_at(last.started_at());
+  summary.set_seconds(last.seconds());
+  *summary.mutable_blackouts() = last.blackouts();
+  summary.set_moved(last.moved());
+  summary.set_kept(last.kept());
+  summary.set_drained(last.drained());
+  summary.set_refused(last.refused());
+  summary.set_closed(last.closed());
+  summary.set_lost(last.lost());
+  return summary;
+}
+
+void LedgerBook::Trim() {
+  auto& handoffs = *ledger_.mutable_handoffs();
+  if (handoffs.size() > kMaxHandoffs) {
+    handoffs.DeleteSubrange(0, handoffs.size() - kMaxHandoffs);
+  }
+  size_t entries = 0;
+  for (int i = handoffs.size() - 1; i >= 0; --i) {
+    entries += handoffs[i].entries_size();
+    if (entries > kMaxEntries && i + 1 < handoffs.size()) {
+      handoffs[i].clear_entries();
+    }
+  }
+}
+
+}  // namespace handoff

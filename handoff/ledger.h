@@ -1,0 +1,42 @@
+#ifndef HANDOFF_LEDGER_H_
+#define HANDOFF_LEDGER_H_
+
+#include <cstdint>
+#include <mutex>
+
+#include "absl/types/optional.h"
+#include "proto/handoff.pb.h"
+
+namespace handoff {
+
+// The name of the blob in which the ledger itself is handed over. Names that
+// begin with "handoff." are the library's.
+inline constexpr char kLedgerBlob[] = "handoff.ledger";
+
+// What became of everything in the last handoffs. Bounded: the oldest handoffs
+// lose their entries first (their counts stay), then go. Thread-safe.
+class LedgerBook {
+ public:
+  static constexpr int kMaxHandoffs = 32;
+  static constexpr size_t kMaxEntries = 100'000;
+
+  // What the predecessor had.
+  void Inherit(const v1::Ledger& ledger);
+  // Counts the entries by outcome, and appends. Replaces one of the same id.
+  void Add(v1::LedgerHandoff handoff);
+  void AddBlackout(uint64_t handoff_id, uint64_t sessions, double milliseconds);
+
+  v1::Ledger Get() const;
+  // Without its entries.
+  absl::optional<v1::LedgerHandoff> Last() const;
+
+ private:
+  void Trim();
+
+  mutable std::mutex mu_;
+  v1::Ledger ledger_;
+};
+
+}  // namespace handoff
+
+#endif  // HANDOFF_LEDGER_H_

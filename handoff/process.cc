@@ -1,0 +1,327 @@
+#include "handoff/process.h"
+
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "handoff/fd/scm_rights.h"
+#include "handoff/protocol/frame.h"
+#include "handoff/transport/listen.h"
+#include "handoff/transport/rendezvous.h"
+
+namespace handoff {
+
+absl::StatusOr<std::unique_ptr<Handoff>> Handoff::Start(Options options) {
+  auto process = Process::Start(std::move(options));
+  if (!process.ok()) return process.status();
+  return *std::move(process);
+}
+
+Process::Process(Options options, Wake wake)
+    : options_(std::move(options)),
+      report_(options_.observer),
+      wake_(std::move(wake)),
+      groups_(&roster_, wake_) {}
+
+absl::StatusOr<std::unique_ptr<Process>> Process::Start(Options options) {
+  if (options.label.size() > kMaxNameBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the label is longer than ", kMaxNameBytes, " bytes"));
+  }
+  std::set<std::string> names;
+  for (const StateType& type : options.state_types) {
+    if (absl::Status s = CheckName("state type", type.name); !s.ok()) return s;
+    if (type.lowest > type.highest || !names.insert(type.name).second) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "state type \"", type.name,
+          "\" comes twice or has its lowest version above its highest"));
+    }
+  }
+  auto wake = Wake::Create();
+  if (!wake.ok()) return wake.status();
+  std::unique_ptr<Process> process(
+      new Process(std::move(options), *std::move(wake)));
+  if (absl::Status s = process->Meet(); !s.ok()) return s;
+  return process;
+}
+
+absl::Status Process::Meet() {
+  absl::StatusOr<absl::optional<UniqueFd>> inherited = TakeInheritedSocket();
+  if (!inherited.ok()) return inherited.status();
+  UniqueFd socket;
+  if (inherited->has_value()) socket = *std::move(*inherited);
+  while (true) {
+    if (!socket) {
+      auto met = handoff::Meet(options_.path,
+                               absl::Now() + options_.deadlines.hello);
+      if (!met.ok()) return met.status();
+      if (met->listener) {
+        return StartFresh(std::move(met->listener));
+      }
+      socket = std::move(met->predecessor);
+    }
+    auto channel = Channel::Create(std::move(socket),
+                                   {options_.trust, options_.use_scm_pidfd});
+    if (!channel.ok()) return channel.status();
+    auto taking = Taking::Create(options_, report_, *std::move(channel));
+    if (!taking.ok()) return taking.status();
+    if (absl::Status s = (*taking)->Stage(); !s.ok()) return s;
+    // It died before its first descriptor: there is nothing to adopt, and
+    // nobody at the path any more.
+    if ((*taking)->inventory().named().empty()) continue;
+    taking_ = *std::move(taking);
+    return Inherit();
+  }
+}
+
+absl::Status Process::StartFresh(UniqueFd listener) {
+  if (absl::Status s = EnableSenderIdentity(listener.get()); !s.ok()) return s;
+  belongings_.named.push_back({v1::Descriptors::HANDOFF_LISTENER, "handoff",
+                               options_.path,
+                               std::make_shared<UniqueFd>(std::move(listener))});
+  generation_ = 1;
+  roster_.SetGeneration(generation_);
+  report_(Event::Kind::kStarted, 0, "nobody served there");
+  return absl::OkStatus();
+}
+
+absl::Status Process::Inherit() {
+  took_over_ = true;
+  generation_ = taking_->offer().generation() + 1;
+  roster_.SetGeneration(generation_);
+  StagedInventory& inventory = taking_->inventory();
+  claimed_.assign(inventory.named().size(), false);
+  const StagedInventory::Named& listener = inventory.named().front();
+  belongings_.named.push_back(
+      {listener.role, listener.name, listener.address, listener.fd});
+  claimed_[0] = true;
+  inventory.TakeChanges();  // Listen, TakeSessions and AddBlob look at it all
+  if (inventory.blobs().count(kLedgerBlob) != 0) {
+    auto value =
+        DecodeBlob(inventory.blobs()[kLedgerBlob], options_.limits);
+    v1::Ledger ledger;
+    if (!value.ok() || !value->UnpackTo(&ledger)) {
+      return absl::InvalidArgumentError("the predecessor's ledger is malformed");
+    }
+    ledger_.Inherit(ledger);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Process::CheckType(absl::string_view name) const {
+  for (const StateType& type : options_.state_types) {
+    if (type.name == name) return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("\"", name, "\" is none of Options::state_types"));
+}
+
+absl::StatusOr<int> Process::Claim(v1::Descriptors::Role role,
+                                   absl::string_view name) {
+  if (taking_ != nullptr) {
+    const auto& named = taking_->inventory().named();
+    for (size_t i = 0; i < named.size(); ++i) {
+      if (claimed_[i] || named[i].role != role || named[i].name != name) {
+        continue;
+      }
+      claimed_[i] = true;
+      names_.insert(std::string(name));
+      belongings_.named.push_back(
+          {role, named[i].name, named[i].address, named[i].fd});
+      return named[i].fd->get();
+    }
+  }
+  if (absl::Status s = CheckName("descriptor", name); !s.ok()) return s;
+  if (!names_.insert(std::string(name)).second) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("\"", name, "\" is taken; names are unique"));
+  }
+  return absl::NotFoundError("not inherited");
+}
+
+absl::StatusOr<int> Process::Listen(absl::string_view name,
+                                    absl::string_view address) {
+  auto inherited = Claim(v1::Descriptors::LISTENER, name);
+  if (!absl::IsNotFound(inherited.status())) return inherited;
+  auto bound = BindListener(address);
+  if (!bound.ok()) return bound.status();
+  belongings_.named.push_back(
+      {v1::Descriptors::LISTENER, std::string(name), std::string(address),
+       std::make_shared<UniqueFd>(*std::move(bound))});
+  return belongings_.named.back().fd->get();
+}
+
+absl::StatusOr<int> Process::Descriptor(
+    absl::string_view name,
+    absl::FunctionRef<absl::StatusOr<UniqueFd>()> make) {
+  auto inherited = Claim(v1::Descriptors::OTHER, name);
+  if (!absl::IsNotFound(inherited.status())) return inherited;
+  auto made = make();
+  if (!made.ok()) return made.status();
+  belongings_.named.push_back(
+      {v1::Descriptors::OTHER, std::string(name), "",
+       std::make_shared<UniqueFd>(*std::move(made))});
+  return belongings_.named.back().fd->get();
+}
+
+absl::Status Process::AddBlob(absl::string_view name, SaveBlob save,
+                              RestoreBlob restore) {
+  if (absl::Status s = CheckType(name); !s.ok()) return s;
+  const std::string key(name);
+  if (!blob_restorers_.emplace(key, std::move(restore)).second) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("blob \"", name, "\" is there"));
+  }
+  belongings_.blobs.push_back({key, std::move(save)});
+  return RestoreBlobValue(key);
+}
+
+absl::Status Process::RestoreBlobValue(const std::string& name) {
+  const auto restore = blob_restorers_.find(name);
+  if (taking_ == nullptr || restore == blob_restorers_.end()) {
+    return absl::OkStatus();
+  }
+  const auto it = taking_->inventory().blobs().find(name);
+  if (it == taking_->inventory().blobs().end()) return absl::OkStatus();
+  auto value = DecodeBlob(it->second, options_.limits);
+  if (!value.ok()) return value.status();
+  return restore->second(*value, taking_->VersionOf(name));
+}
+
+GroupHandle* Process::Register(Group* group) { return groups_.Register(group); }
+
+absl::Status Process::Restore(uint64_t id, StagedInventory::Session& staged,
+                              SessionReceiver* receiver) {
+  auto snapshot = DecodeSession(
+      staged, taking_->VersionOf(staged.record.type()), options_.limits);
+  if (!snapshot.ok()) return snapshot.status();
+  std::shared_ptr<Session> session =
+      roster_.Receive(staged.record, staged.descriptors);
+  absl::Status status = receiver->Restore(session, *snapshot);
+  if (status.ok() && roster_.GroupOf(*session) < 0) {
+    status = absl::InternalError("the receiver gave the session to no group");
+  }
+  if (!status.ok()) {
+    roster_.Forget(*session);
+    return status;
+  }
+  taken_[id] = {std::move(session), receiver};
+  return absl::OkStatus();
+}
+
+absl::Status Process::TakeSessions(absl::string_view type,
+                                   SessionReceiver* receiver) {
+  if (absl::Status s = CheckType(type); !s.ok()) return s;
+  if (!receivers_.emplace(std::string(type), receiver).second) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("sessions of type \"", type, "\" are taken already"));
+  }
+  if (taking_ == nullptr) return absl::OkStatus();
+  for (auto& [id, staged] : taking_->inventory().sessions()) {
+    if (staged.record.type() != type) continue;
+    const absl::Status status = Restore(id, staged, receiver);
+    if (!status.ok()) refused_[id] = std::string(status.message());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Process::ApplyChanges() {
+  StagedInventory& inventory = taking_->inventory();
+  const StagedInventory::Changes changes = inventory.TakeChanges();
+  for (const uint64_t id : changes.gone) {
+    const auto it = taken_.find(id);
+    if (it == taken_.end()) continue;
+    it->second.receiver->Drop(*it->second.session);
+    roster_.Forget(*it->second.session);
+    taken_.erase(it);
+  }
+  for (const uint64_t id : changes.sessions) {
+    StagedInventory::Session& staged = inventory.sessions().at(id);
+    const auto receiver = receivers_.find(staged.record.type());
+    // The predecessor learns of what we refuse by Ready, and takes it back.
+    if (receiver == receivers_.end() || refused_.count(id) != 0) continue;
+    const bool known = taken_.count(id) != 0;
+    if (absl::Status s = Restore(id, staged, receiver->second); !s.ok()) {
+      if (known) taken_.erase(id);
+      return absl::Status(
+          s.code(), absl::StrCat("session ", id, " cannot be restored: ",
+                                 s.message()));
+    }
+  }
+  for (const std::string& name : changes.blobs) {
+    if (absl::Status s = RestoreBlobValue(name); !s.ok()) {
+      return absl::Status(s.code(),
+                          absl::StrCat("blob \"", name,
+                                       "\" cannot be restored: ", s.message()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+v1::Ready Process::MakeReady() {
+  v1::Ready ready;
+  const auto& named = taking_->inventory().named();
+  for (size_t i = 0; i < named.size(); ++i) {
+    if (!claimed_[i]) ready.add_unclaimed(named[i].name);
+  }
+  for (const auto& [id, why] : refused_) {
+    v1::Ready::RefusedSession* refused = ready.add_refused();
+    refused->set_id(id);
+    refused->set_reason(why.substr(0, kMaxNameBytes));
+  }
+  std::set<std::string> unread;
+  for (const auto& [id, staged] : taking_->inventory().sessions()) {
+    if (receivers_.count(staged.record.type()) != 0) continue;
+    unread.insert(staged.record.type());
+    ready.add_refused()->set_id(id);
+    ready.mutable_refused(ready.refused_size() - 1)
+        ->set_reason("nobody takes sessions of its type");
+  }
+  for (const StateType& type : options_.state_types) {
+    if (receivers_.count(type.name) == 0) unread.insert(type.name);
+  }
+  for (const std::string& type : unread) ready.add_refused_types(type);
+  return ready;
+}
+
+void Process::DropTaken() {
+  for (auto& [id, taken] : taken_) {
+    taken.receiver->Drop(*taken.session);
+    roster_.Forget(*taken.session);
+  }
+  taken_.clear();
+}
+
+absl::Status Process::Ready() {
+  if (thread_.joinable()) {
+    return absl::FailedPreconditionError("Ready() was called before");
+  }
+  if (taking_ != nullptr) {
+    const absl::Time begun = absl::Now();
+    const absl::Status status =
+        taking_->Commit(MakeReady(), [this] { return ApplyChanges(); });
+    if (!status.ok()) {
+      DropTaken();
+      taking_.reset();  // closes what the predecessor still owns
+      return status;
+    }
+    report_(Event::Kind::kCommitted, taking_->offer().handoff_id(),
+            "this process serves now");
+    if (taking_->adopted()) AdoptUntouched();
+    RecordTaking(begun);
+    StagedInventory& inventory = taking_->inventory();
+    inventory.named().clear();
+    inventory.sessions().clear();
+    inventory.blobs().clear();
+    taken_.clear();
+  }
+  answers_ = std::make_unique<Answers>(
+      Answers::Sources{&belongings_.named, &roster_, &ledger_,
+                       [this] { return MakeStatus(); }});
+  thread_ = std::thread([this] { Run(); });
+  return absl::OkStatus();
+}
+
+}  // namespace handoff

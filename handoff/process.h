@@ -1,0 +1,148 @@
+#ifndef HANDOFF_PROCESS_H_
+#define HANDOFF_PROCESS_H_
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "absl/types/optional.h"
+#include "handoff/answer.h"
+#include "handoff/giving.h"
+#include "handoff/group_set.h"
+#include "handoff/handoff.h"
+#include "handoff/ledger.h"
+#include "handoff/reporter.h"
+#include "handoff/roster.h"
+#include "handoff/taking.h"
+#include "handoff/transport/spawn.h"
+#include "handoff/wake.h"
+
+namespace handoff {
+
+// Handoff, for real. Start() to Ready() run on the service's thread; from
+// Ready() on the library's thread (Run) owns everything but what says otherwise.
+class Process : public Handoff {
+ public:
+  static absl::StatusOr<std::unique_ptr<Process>> Start(Options options);
+  ~Process() override;
+
+  bool took_over() const override { return took_over_; }
+  uint64_t generation() const override { return generation_; }
+  absl::StatusOr<int> Listen(absl::string_view name,
+                             absl::string_view address) override;
+  absl::StatusOr<int> Descriptor(
+      absl::string_view name,
+      absl::FunctionRef<absl::StatusOr<UniqueFd>()> make) override;
+  absl::Status AddBlob(absl::string_view name, SaveBlob save,
+                       RestoreBlob restore) override;
+  GroupHandle* Register(Group* group) override;
+  absl::Status TakeSessions(absl::string_view type,
+                            SessionReceiver* receiver) override;
+  absl::Status Ready() override;
+  absl::StatusOr<Ended> Wait() override;
+  void Stop() override;
+  absl::Status StartSuccessor() override;
+  v1::Ledger GetLedger() const override { return ledger_.Get(); }
+
+ private:
+  // Somebody connected and has not said what for.
+  struct Caller {
+    Channel channel;
+    absl::Time deadline;
+  };
+  // A session that a receiver has restored, before the commit.
+  struct Taken {
+    std::shared_ptr<Session> session;
+    SessionReceiver* receiver;
+  };
+
+  Process(Options options, Wake wake);
+
+  // Up to the commit.
+  absl::Status Meet();
+  absl::Status StartFresh(UniqueFd listener);
+  absl::Status Inherit();
+  absl::StatusOr<int> Claim(v1::Descriptors::Role role, absl::string_view name);
+  absl::Status Restore(uint64_t id, StagedInventory::Session& staged,
+                       SessionReceiver* receiver);
+  absl::Status ApplyChanges();
+  absl::Status RestoreBlobValue(const std::string& name);
+  v1::Ready MakeReady();
+  void AdoptUntouched();
+  void RecordTaking(absl::Time ready_at);
+  void DropTaken();
+  absl::Status CheckType(absl::string_view name) const;
+
+  // The library's thread.
+  void Run();
+  void Accept(absl::Time now);
+  void Hear(absl::Time now);
+  void Answer(Channel channel, const v1::Frame& frame, absl::Time now);
+  void Refuse(Channel& channel, v1::Refuse::Reason reason,
+              absl::string_view why);
+  void TakeChild(absl::Time now);
+  void WatchChild(absl::Time now);
+  void Advance(absl::Time now);
+  void Finish(absl::StatusOr<Ended> ended);
+  absl::Time NextWake(absl::Time now) const;
+  // Whether this process answers at the handoff socket.
+  bool in_charge() const {
+    return giving_ == nullptr || !giving_->committed() ||
+           giving_->rolled_back();
+  }
+  v1::Status MakeStatus() const;
+
+  const Options options_;
+  const Reporter report_;
+  const absl::Time started_ = absl::Now();
+  uint64_t generation_ = 0;
+  bool took_over_ = false;
+  Wake wake_;
+  Roster roster_;
+  GroupSet groups_;
+  LedgerBook ledger_;
+  Belongings belongings_;
+
+  // The handoff that made us; null on a fresh start.
+  std::unique_ptr<Taking> taking_;
+  std::vector<bool> claimed_;  // of taking_'s named descriptors
+  std::set<std::string> names_;  // of our descriptors
+  std::map<std::string, SessionReceiver*> receivers_;
+  std::map<std::string, RestoreBlob> blob_restorers_;
+  std::map<uint64_t, Taken> taken_;
+  std::map<uint64_t, std::string> refused_;
+  std::map<uint64_t, std::string> lost_;  // types, by id
+
+  // The library's thread.
+  std::unique_ptr<Giving> giving_;
+  std::unique_ptr<Answers> answers_;
+  std::list<Caller> callers_;
+  absl::optional<Child> child_;
+  absl::Time child_deadline_ = absl::InfiniteFuture();
+  absl::Time accept_again_ = absl::InfinitePast();
+
+  mutable std::mutex mu_;  // guards what follows
+  std::condition_variable ended_changed_;
+  absl::optional<absl::StatusOr<Ended>> ended_;
+  bool stopping_ = false;
+  bool quit_ = false;
+  bool spawning_ = false;  // a child was started and has not ended
+  bool busy_ = false;      // a handoff is under way, or done
+  absl::optional<Child> new_child_;
+  std::string state_ = "serving";
+
+  std::thread thread_;
+};
+
+}  // namespace handoff
+
+#endif  // HANDOFF_PROCESS_H_

@@ -1,0 +1,103 @@
+// What a process that took over writes into its ledger.
+
+#include <unistd.h>
+
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "handoff/process.h"
+
+namespace handoff {
+namespace {
+
+void Add(v1::LedgerHandoff& handoff, v1::LedgerEntry::Outcome outcome,
+         absl::string_view category, absl::string_view name, uint64_t session,
+         absl::string_view reason) {
+  v1::LedgerEntry* entry = handoff.add_entries();
+  entry->set_outcome(outcome);
+  entry->set_category(std::string(category));
+  entry->set_name(std::string(name));
+  entry->set_session(session);
+  entry->set_reason(std::string(reason));
+}
+
+}  // namespace
+
+void Process::AdoptUntouched() {
+  for (auto it = taken_.begin(); it != taken_.end();) {
+    const auto staged = taking_->inventory().sessions().find(it->first);
+    if (staged != taking_->inventory().sessions().end() &&
+        Untouched(staged->second)) {
+      ++it;
+      continue;
+    }
+    lost_[it->first] = it->second.session->type();
+    it->second.receiver->Drop(*it->second.session);
+    roster_.Forget(*it->second.session);
+    it = taken_.erase(it);
+  }
+}
+
+void Process::RecordTaking(absl::Time ready_at) {
+  StagedInventory& inventory = taking_->inventory();
+  v1::LedgerHandoff handoff;
+  const uint64_t id = taking_->offer().handoff_id();
+  handoff.set_handoff_id(id);
+  handoff.set_result("committed");
+  if (taking_->adopted()) {
+    handoff.set_reason("the predecessor died; adopted what nobody had touched");
+  }
+  handoff.set_predecessor_pid(taking_->predecessor());
+  handoff.set_successor_pid(::getpid());
+  handoff.set_generation(generation_);
+  handoff.set_started_at(static_cast<uint64_t>(absl::ToUnixNanos(started_)));
+  handoff.set_seconds(absl::ToDoubleSeconds(absl::Now() - started_));
+  for (size_t i = 0; i < inventory.named().size(); ++i) {
+    const StagedInventory::Named& named = inventory.named()[i];
+    Add(handoff,
+        claimed_[i] ? v1::LedgerEntry::MOVED : v1::LedgerEntry::REFUSED,
+        CategoryOf(named.role), named.name, 0,
+        claimed_[i] ? "" : "not claimed by the successor");
+  }
+  for (const auto& [name, blob] : inventory.blobs()) {
+    if (name == kLedgerBlob) continue;
+    const bool taken = blob_restorers_.count(name) != 0;
+    Add(handoff, taken ? v1::LedgerEntry::MOVED : v1::LedgerEntry::REFUSED,
+        "blob", name, 0, taken ? "" : "not claimed by the successor");
+  }
+  std::map<int, uint64_t> by_group;
+  for (const auto& [session, taken] : taken_) {
+    Add(handoff, v1::LedgerEntry::MOVED, "session", taken.session->type(),
+        session, "");
+    ++by_group[roster_.GroupOf(*taken.session)];
+  }
+  for (const auto& [session, kept] : inventory.kept()) {
+    const bool refused = refused_.count(session) != 0;
+    Add(handoff, refused ? v1::LedgerEntry::REFUSED : v1::LedgerEntry::KEPT,
+        "session", kept.type(), session, kept.reason());
+  }
+  for (const uint64_t session : inventory.closed()) {
+    Add(handoff, v1::LedgerEntry::CLOSED, "session", "", session,
+        "ended during the handoff");
+  }
+  for (const auto& [session, type] : lost_) {
+    Add(handoff, v1::LedgerEntry::LOST, "session", type, session,
+        "the predecessor died after touching it");
+  }
+  ledger_.Add(std::move(handoff));
+  report_(Event::Kind::kNote, id,
+          absl::StrCat("from Ready to the commit: ",
+                       absl::FormatDuration(absl::Now() - ready_at)));
+  if (taking_->cut_at() == 0) return;
+  groups_.AfterFirstPoll([this, id, by_group, cut_at = taking_->cut_at()](
+                             int group, uint64_t polled_at) {
+    const auto sessions = by_group.find(group);
+    if (sessions == by_group.end()) return;
+    ledger_.AddBlackout(id, sessions->second,
+                        static_cast<double>(polled_at - cut_at) / 1e6);
+  });
+}
+
+}  // namespace handoff

@@ -1,0 +1,326 @@
+// The library's thread: answers callers, and is the predecessor of the next.
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "handoff/process.h"
+
+namespace handoff {
+namespace {
+
+// Callers that have connected and not said what for. More wait in the backlog.
+constexpr size_t kMaxCallers = 64;
+// How long to leave the backlog alone where we cannot open descriptors.
+constexpr absl::Duration kAcceptPause = absl::Milliseconds(100);
+// How long one answer to a tool may take.
+constexpr absl::Duration kAnswerTime = absl::Seconds(10);
+
+}  // namespace
+
+Process::~Process() {
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    quit_ = true;
+  }
+  wake_();
+  if (thread_.joinable()) thread_.join();
+  // Its groups' loops have ended; what it had frozen has to be let go.
+  giving_.reset();
+}
+
+absl::StatusOr<Ended> Process::Wait() {
+  std::unique_lock<std::mutex> lock(mu_);
+  ended_changed_.wait(lock, [this] { return ended_.has_value(); });
+  return *ended_;
+}
+
+void Process::Finish(absl::StatusOr<Ended> ended) {
+  std::lock_guard<std::mutex> lock(mu_);
+  if (ended_.has_value()) return;
+  ended_ = std::move(ended);
+  ended_changed_.notify_all();
+}
+
+void Process::Stop() {
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    stopping_ = true;
+  }
+  wake_();
+}
+
+absl::Status Process::StartSuccessor() {
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    const char* why = stopping_ ? "this process is stopping"
+                      : spawning_ ? "a successor was started and still runs"
+                      : busy_     ? "a handoff is under way or done"
+                      : options_.executable.empty()
+                          ? "Options::executable is not set"
+                          : nullptr;
+    if (why != nullptr) return absl::FailedPreconditionError(why);
+    spawning_ = true;
+  }
+  auto child = SpawnSuccessor(options_.executable, options_.arguments);
+  std::lock_guard<std::mutex> lock(mu_);
+  if (!child.ok()) {
+    spawning_ = false;
+    return child.status();
+  }
+  new_child_ = *std::move(child);
+  wake_();
+  return absl::OkStatus();
+}
+
+v1::Status Process::MakeStatus() const {
+  v1::Status status;
+  status.set_pid(::getpid());
+  status.set_generation(generation_);
+  status.set_label(options_.label);
+  status.set_uptime_seconds(absl::ToDoubleSeconds(absl::Now() - started_));
+  status.set_blobs(belongings_.blobs.size());
+  for (const NamedDescriptor& named : belongings_.named) {
+    if (named.role == v1::Descriptors::LISTENER) {
+      status.set_listeners(status.listeners() + 1);
+    } else if (named.role == v1::Descriptors::OTHER) {
+      status.set_descriptors(status.descriptors() + 1);
+    }
+  }
+  std::lock_guard<std::mutex> lock(mu_);
+  status.set_state(state_);
+  return status;
+}
+
+void Process::Run() {
+  const int listener = belongings_.named.front().fd->get();
+  while (true) {
+    absl::Time now = absl::Now();
+    std::vector<pollfd> polled = {{wake_.fd(), POLLIN, 0}};
+    const bool accepts = in_charge() && callers_.size() < kMaxCallers &&
+                         now >= accept_again_;
+    polled.push_back({accepts ? listener : -1, POLLIN, 0});
+    for (const Caller& caller : callers_) {
+      polled.push_back({caller.channel.fd(), POLLIN, 0});
+    }
+    if (giving_ != nullptr && !giving_->over()) giving_->AddTo(polled);
+    if (taking_ != nullptr) taking_->AddTo(polled);
+    if (child_.has_value()) polled.push_back({child_->pidfd.get(), POLLIN, 0});
+    const int64_t wait = absl::ToInt64Milliseconds(
+        absl::Ceil(NextWake(now) - now, absl::Milliseconds(1)));
+    ::poll(polled.data(), polled.size(),
+           static_cast<int>(std::clamp<int64_t>(wait, 0, 3'600'000)));
+    if (polled[0].revents != 0) wake_.Clear();
+    {
+      std::lock_guard<std::mutex> lock(mu_);
+      if (quit_) return;
+    }
+    now = absl::Now();
+    if (polled[1].revents != 0) Accept(now);
+    TakeChild(now);
+    Hear(now);
+    Advance(now);
+    WatchChild(now);
+  }
+}
+
+absl::Time Process::NextWake(absl::Time now) const {
+  absl::Time wake = std::min(child_deadline_, absl::InfiniteFuture());
+  if (now < accept_again_) wake = std::min(wake, accept_again_);
+  for (const Caller& caller : callers_) {
+    wake = std::min(wake, caller.deadline);
+  }
+  if (taking_ != nullptr) wake = std::min(wake, taking_->NextWake(now));
+  if (giving_ != nullptr) {
+    wake = std::min(wake, giving_->over()
+                              ? giving_->committed_at() + options_.deadlines.drain
+                              : giving_->NextWake(now));
+  }
+  return wake;
+}
+
+void Process::Accept(absl::Time now) {
+  while (callers_.size() < kMaxCallers) {
+    UniqueFd socket(::accept4(belongings_.named.front().fd->get(), nullptr,
+                              nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!socket) {
+      if (errno == ECONNABORTED || errno == EINTR) continue;
+      if (errno != EAGAIN) accept_again_ = now + kAcceptPause;
+      return;
+    }
+    auto channel = Channel::Create(std::move(socket),
+                                   {options_.trust, options_.use_scm_pidfd});
+    if (channel.ok()) {
+      callers_.push_back(
+          {*std::move(channel), now + options_.deadlines.hello});
+    }
+  }
+}
+
+void Process::TakeChild(absl::Time now) {
+  absl::optional<Child> child;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    child.swap(new_child_);
+  }
+  if (!child.has_value()) return;
+  report_(Event::Kind::kNote, 0,
+          absl::StrCat("started ", options_.executable, " as pid ",
+                       child->pid));
+  auto channel = Channel::Create(std::move(child->socket),
+                                 {options_.trust, options_.use_scm_pidfd});
+  child_ = *std::move(child);
+  if (!channel.ok()) {
+    child_deadline_ = now;
+    return;
+  }
+  // It may have a configuration to read before it says Hello.
+  callers_.push_back({*std::move(channel), now + options_.deadlines.staging});
+  child_deadline_ = now + options_.deadlines.staging;
+}
+
+void Process::WatchChild(absl::Time now) {
+  if (!child_.has_value()) return;
+  if (now >= child_deadline_) {
+    child_deadline_ = absl::InfiniteFuture();
+    const absl::Status killed = KillProcess(child_->pidfd.get());
+    report_(Event::Kind::kNote, 0,
+            absl::StrCat("killed pid ", child_->pid,
+                         ", which did not take over: ", killed.ToString()));
+  }
+  if (!ProcessEnded(child_->pidfd.get())) return;
+  auto how = ReapChild(child_->pidfd.get());
+  report_(Event::Kind::kChildEnded, 0,
+          absl::StrCat("pid ", child_->pid, " ",
+                       how.ok() ? *how : how.status().ToString()));
+  child_.reset();
+  child_deadline_ = absl::InfiniteFuture();
+  std::lock_guard<std::mutex> lock(mu_);
+  spawning_ = false;
+}
+
+void Process::Refuse(Channel& channel, v1::Refuse::Reason reason,
+                     absl::string_view why) {
+  v1::Frame frame;
+  frame.mutable_refuse()->set_reason(reason);
+  frame.mutable_refuse()->set_detail(std::string(why));
+  std::vector<int> fds;
+  // As the first frame of each side does; but nothing goes to a stranger.
+  const absl::StatusOr<UniqueFd> pidfd = OwnPidfd();
+  if (reason != v1::Refuse::CREDENTIALS && pidfd.ok()) {
+    fds.push_back(pidfd->get());
+  }
+  channel.Send(frame, fds).IgnoreError();  // it learns by the close, then
+  report_(Event::Kind::kRejected, 0, why);
+}
+
+void Process::Hear(absl::Time now) {
+  for (auto it = callers_.begin(); it != callers_.end();) {
+    absl::StatusOr<IncomingFrame> frame = it->channel.Receive();
+    if (absl::IsUnavailable(frame.status()) && now < it->deadline) {
+      ++it;
+      continue;
+    }
+    if (frame.ok()) {
+      Answer(std::move(it->channel), frame->frame, now);
+    } else if (absl::IsPermissionDenied(frame.status()) ||
+               absl::IsUnauthenticated(frame.status())) {
+      Refuse(it->channel, v1::Refuse::CREDENTIALS, frame.status().message());
+    } else if (!absl::IsOutOfRange(frame.status())) {
+      Refuse(it->channel, v1::Refuse::MALFORMED,
+             absl::IsUnavailable(frame.status()) ? "no hello in time"
+                                                 : frame.status().message());
+    }
+    it = callers_.erase(it);
+  }
+}
+
+void Process::Answer(Channel channel, const v1::Frame& frame, absl::Time now) {
+  if (frame.has_query()) {
+    if (answers_->full()) {
+      return Refuse(channel, v1::Refuse::BUSY, "too many questions at a time");
+    }
+    return answers_->Start(std::move(channel), frame.query().kind(),
+                           now + kAnswerTime);
+  }
+  if (!frame.has_hello()) {
+    return Refuse(channel, v1::Refuse::MALFORMED,
+                  "the first frame is neither hello nor query");
+  }
+  bool stopping;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    stopping = stopping_;
+  }
+  if (stopping) {
+    return Refuse(channel, v1::Refuse::BUSY, "this process is stopping");
+  }
+  if (giving_ != nullptr) {
+    return Refuse(channel, v1::Refuse::BUSY,
+                  "a handoff is under way or done; try again");
+  }
+  // Two generations back nobody may watch any more: it could take back what we
+  // are about to give away.
+  if (taking_ != nullptr) taking_->Retire(now);
+  auto giving = Giving::Create(
+      {&options_, &belongings_, &roster_, &groups_, &ledger_, &report_,
+       generation_},
+      std::move(channel), frame, now);
+  if (!giving.ok()) {
+    report_(Event::Kind::kRejected, 0, giving.status().message());
+    return;
+  }
+  giving_ = *std::move(giving);
+}
+
+void Process::Advance(absl::Time now) {
+  bool stopping;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    stopping = stopping_;
+  }
+  if (stopping) {
+    if (giving_ != nullptr) giving_->Abort("the process is stopping", now);
+    if (taking_ != nullptr) taking_->Retire(now);
+  }
+  if (taking_ != nullptr) {
+    taking_->Step(now);
+    if (taking_->over()) taking_.reset();
+  }
+  if (giving_ != nullptr) {
+    giving_->Step(now);
+    const bool ours_again = giving_->over() && in_charge();
+    if (giving_->committed() && !ours_again) {
+      child_deadline_ = absl::InfiniteFuture();
+      roster_.SetOnEnd(wake_);
+      if (giving_->over() &&
+          (roster_.size() == 0 ||
+           now >= giving_->committed_at() + options_.deadlines.drain)) {
+        Finish(Ended::kHandedOff);
+      }
+    } else if (ours_again) {
+      roster_.SetOnEnd(nullptr);
+      giving_.reset();
+      if (child_.has_value()) {
+        child_deadline_ = now + options_.deadlines.released;
+      }
+    }
+  }
+  if (stopping && (giving_ == nullptr || giving_->committed())) {
+    Finish(Ended::kStopped);
+  }
+  std::lock_guard<std::mutex> lock(mu_);
+  busy_ = giving_ != nullptr;
+  state_ = stopping                 ? "stopping"
+           : giving_ == nullptr     ? "serving"
+           : !giving_->committed()  ? "handing off"
+                                    : "watching";
+}
+
+}  // namespace handoff

@@ -1,0 +1,396 @@
+#include "handoff/roster.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "handoff/fd/fd_description.h"
+#include "handoff/fd/memfd.h"
+#include "handoff/protocol/settings.h"
+
+namespace handoff {
+namespace {
+
+v1::LedgerEntry Entry(v1::LedgerEntry::Outcome outcome, const Session& session,
+                      absl::string_view reason) {
+  v1::LedgerEntry entry;
+  entry.set_outcome(outcome);
+  entry.set_category("session");
+  entry.set_name(session.type());
+  entry.set_session(session.id());
+  entry.set_reason(std::string(reason));
+  return entry;
+}
+
+// Moves what is large into a memfd, which becomes one more descriptor.
+absl::Status Shrink(GroupSnapshot::Item& item) {
+  v1::SessionRecord& record = item.record;
+  size_t bytes = record.state().ByteSizeLong();
+  for (const auto& d : record.descriptors()) {
+    bytes += d.input().size() + d.output().size();
+  }
+  if (bytes <= kInlineStateBytes) return absl::OkStatus();
+  v1::SessionState state;
+  state.mutable_state()->Swap(record.mutable_state());
+  record.clear_state();
+  for (auto& d : *record.mutable_descriptors()) {
+    auto* large = state.add_descriptors();
+    large->set_input(std::move(*d.mutable_input()));
+    large->set_output(std::move(*d.mutable_output()));
+    d.clear_input();
+    d.clear_output();
+  }
+  auto memfd = MakeSealedMemfd("handoff-session", state.SerializeAsString());
+  if (!memfd.ok()) return memfd.status();
+  item.descriptors.push_back(
+      std::make_shared<UniqueFd>(*std::move(memfd)));
+  record.set_state_in(static_cast<uint32_t>(item.descriptors.size()));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::shared_ptr<Session> Roster::Open(int group, absl::string_view type,
+                                      std::vector<NamedFd> descriptors) {
+  std::lock_guard<std::mutex> lock(mu_);
+  std::shared_ptr<Session> session(new Session(this, next_id_++, type));
+  session->opened_at_ = absl::Now();
+  session->group_ = group;
+  for (NamedFd& d : descriptors) {
+    session->descriptors_.push_back(
+        {std::move(d.name), std::make_shared<UniqueFd>(std::move(d.fd)),
+         false});
+  }
+  sessions_.emplace(session->id(), session);
+  session->changed_ = true;
+  const auto it = changed_.find(group);
+  if (it != changed_.end()) it->second.push_back(session);
+  return session;
+}
+
+std::shared_ptr<Session> Roster::Receive(
+    const v1::SessionRecord& record, const std::vector<SharedFd>& descriptors) {
+  std::lock_guard<std::mutex> lock(mu_);
+  std::shared_ptr<Session>& session = sessions_[record.id()];
+  if (session == nullptr) {
+    session.reset(new Session(this, record.id(), record.type()));
+    session->opened_at_ =
+        absl::FromUnixNanos(static_cast<int64_t>(record.opened_at()));
+    session->handoffs_ = record.handoffs() + 1;
+    // Nothing is tracked until the first round of a handoff of our own.
+    session->changed_ = true;
+  }
+  session->descriptors_.clear();
+  for (int i = 0; i < record.descriptors_size(); ++i) {
+    session->descriptors_.push_back(
+        {record.descriptors(i).name(), descriptors[i], false});
+  }
+  return session;
+}
+
+void Roster::Adopt(Session& session, int group) {
+  std::lock_guard<std::mutex> lock(mu_);
+  session.group_ = group;
+}
+
+int Roster::GroupOf(const Session& session) const {
+  std::lock_guard<std::mutex> lock(mu_);
+  return session.group_;
+}
+
+void Roster::Forget(Session& session) {
+  std::lock_guard<std::mutex> lock(mu_);
+  session.ended_ = true;
+  session.descriptors_.clear();
+  sessions_.erase(session.id());
+}
+
+void Roster::EndSession(Session& session, End end) {
+  if (session.ended_) return;
+  for (const Session::Descriptor& d : session.descriptors_) {
+    const int fd = d.fd->get();
+    if (end == End::kReset) {
+      // Disconnects whoever holds a duplicate (connect(2), AF_UNSPEC): RST.
+      sockaddr unspecified = {};
+      unspecified.sa_family = AF_UNSPEC;
+      if (::connect(fd, &unspecified, sizeof(unspecified)) == 0) continue;
+    }
+    ::shutdown(fd, SHUT_RDWR);  // ENOTSOCK, ENOTCONN: nobody is there to tell
+  }
+  std::vector<Session::Descriptor> descriptors;  // closed without the lock
+  std::shared_ptr<Session> alive;
+  std::function<void()> on_end;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    session.ended_ = true;
+    descriptors.swap(session.descriptors_);
+    const auto it = sessions_.find(session.id());
+    if (it != sessions_.end()) {
+      alive = std::move(it->second);
+      sessions_.erase(it);
+    }
+    if (sent_.erase(session.id()) > 0) {
+      closed_.push_back(session.id());
+      ended_.push_back(
+          Entry(v1::LedgerEntry::CLOSED, session, "ended during the handoff"));
+    }
+    on_end = on_end_;
+  }
+  if (on_end) on_end();
+}
+
+void Roster::NoteChanged(Session& session) {
+  session.changed_ = true;
+  std::lock_guard<std::mutex> lock(mu_);
+  const auto tracked = changed_.find(session.group_);
+  const auto it = sessions_.find(session.id());
+  if (tracked != changed_.end() && it != sessions_.end()) {
+    tracked->second.push_back(it->second);
+  }
+}
+
+absl::Status Roster::AddDescriptor(Session& session, absl::string_view name,
+                                   UniqueFd fd) {
+  if (session.ended_) return absl::NotFoundError("the session has ended");
+  if (session.fd(name) >= 0) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("the session has a descriptor \"", name, "\""));
+  }
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    session.descriptors_.push_back(
+        {std::string(name), std::make_shared<UniqueFd>(std::move(fd)), false});
+  }
+  session.Changed();
+  return absl::OkStatus();
+}
+
+absl::Status Roster::CloseDescriptor(Session& session, absl::string_view name) {
+  Session::Descriptor closed;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    const auto it = std::find_if(
+        session.descriptors_.begin(), session.descriptors_.end(),
+        [&](const Session::Descriptor& d) { return d.name == name; });
+    if (it == session.descriptors_.end()) {
+      return absl::NotFoundError(
+          absl::StrCat("the session has no descriptor \"", name, "\""));
+    }
+    closed = std::move(*it);
+    session.descriptors_.erase(it);
+  }
+  ::shutdown(closed.fd->get(), SHUT_RDWR);
+  session.Changed();
+  return absl::OkStatus();
+}
+
+std::vector<v1::InventoryItem> Roster::Inventory() const {
+  std::vector<v1::InventoryItem> items;
+  std::vector<std::vector<SharedFd>> held;  // so none is closed meanwhile
+  const absl::Time now = absl::Now();
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    items.reserve(sessions_.size());
+    for (const auto& [id, session] : sessions_) {
+      v1::InventoryItem& item = items.emplace_back();
+      item.set_category("session");
+      item.set_name(session->type());
+      item.set_session(id);
+      item.set_age_seconds(
+          absl::ToDoubleSeconds(now - session->opened_at()));
+      item.set_handoffs(session->handoffs());
+      held.emplace_back();
+      for (const Session::Descriptor& d : session->descriptors_) {
+        item.add_descriptor_names(d.name);
+        held.back().push_back(d.fd);
+      }
+    }
+  }
+  for (size_t i = 0; i < items.size(); ++i) {
+    for (const SharedFd& fd : held[i]) {
+      auto info = DescribeDescriptor(fd->get());
+      *items[i].add_descriptors() =
+          info.ok() ? *std::move(info) : v1::DescriptorInfo();
+    }
+    held[i].clear();
+  }
+  std::sort(items.begin(), items.end(), [](const auto& a, const auto& b) {
+    return a.session() < b.session();
+  });
+  return items;
+}
+
+size_t Roster::size() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  return sessions_.size();
+}
+
+size_t Roster::descriptor_count() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  size_t count = 0;
+  for (const auto& [id, session] : sessions_) {
+    count += session->descriptors_.size();
+  }
+  return count;
+}
+
+void Roster::SetOnEnd(std::function<void()> on_end) {
+  std::lock_guard<std::mutex> lock(mu_);
+  on_end_ = std::move(on_end);
+}
+
+void Roster::BeginHandoff(std::map<std::string, uint32_t> versions) {
+  std::lock_guard<std::mutex> lock(mu_);
+  versions_ = std::move(versions);
+  refused_types_.clear();
+  sent_.clear();
+  kept_.clear();
+  closed_.clear();
+  ended_.clear();
+}
+
+void Roster::RefuseType(const std::string& type) {
+  std::lock_guard<std::mutex> lock(mu_);
+  refused_types_.insert(type);
+}
+
+std::vector<std::shared_ptr<Session>> Roster::TrackGroup(int group) {
+  std::vector<std::shared_ptr<Session>> sessions;
+  std::lock_guard<std::mutex> lock(mu_);
+  changed_[group].clear();
+  for (const auto& [id, session] : sessions_) {
+    if (session->group_ == group) sessions.push_back(session);
+  }
+  return sessions;
+}
+
+std::vector<std::shared_ptr<Session>> Roster::TakeChanged(int group) {
+  std::lock_guard<std::mutex> lock(mu_);
+  const auto it = changed_.find(group);
+  if (it == changed_.end()) return {};
+  return std::exchange(it->second, {});
+}
+
+void Roster::EndTracking() {
+  std::map<int, std::vector<std::shared_ptr<Session>>> dropped;
+  std::lock_guard<std::mutex> lock(mu_);
+  dropped.swap(changed_);
+}
+
+std::shared_ptr<Session> Roster::Find(uint64_t id) const {
+  std::lock_guard<std::mutex> lock(mu_);
+  const auto it = sessions_.find(id);
+  return it == sessions_.end() ? nullptr : it->second;
+}
+
+void Roster::Snapshot(Group& group, Session& session, GroupSnapshot& out) {
+  if (session.ended_) return;
+  session.changed_ = false;
+  bool first;
+  uint32_t version = 0;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    if (kept_.count(session.id()) != 0) return;
+    if (refused_types_.count(session.type()) != 0) {
+      session.keep_reason_ = "the successor takes no sessions of this type";
+    }
+    if (!session.keep_reason_.empty()) {
+      v1::KeptSession kept;
+      kept.set_id(session.id());
+      kept.set_type(session.type());
+      kept.set_reason(session.keep_reason_);
+      sent_.erase(session.id());
+      kept_[session.id()] = kept;
+      out.kept.push_back(std::move(kept));
+      return;
+    }
+    const auto it = versions_.find(session.type());
+    if (it == versions_.end()) {
+      out.status = absl::FailedPreconditionError(
+          absl::StrCat("session type \"", session.type(),
+                       "\" is none of Options::state_types"));
+      return;
+    }
+    version = it->second;
+    first = sent_.insert(session.id()).second;
+  }
+  SessionWriter writer(version);
+  if (absl::Status status = group.Snapshot(session, writer); !status.ok()) {
+    out.status = status;
+    return;
+  }
+  GroupSnapshot::Item item;
+  v1::SessionRecord& record = item.record;
+  record.set_id(session.id());
+  record.set_type(session.type());
+  record.set_handoffs(session.handoffs());
+  record.set_opened_at(
+      static_cast<uint64_t>(absl::ToUnixNanos(session.opened_at())));
+  *record.mutable_state() = std::move(writer.state_);
+  for (Session::Descriptor& d : session.descriptors_) {
+    v1::SessionDescriptor* sent = record.add_descriptors();
+    sent->set_name(d.name);
+    SessionWriter::Bytes& bytes = writer.Find(d.name);
+    sent->set_input(std::move(bytes.input));
+    sent->set_output(std::move(bytes.output));
+    if (auto counters = ReadTcpCounters(d.fd->get()); counters.ok()) {
+      *sent->mutable_counters() = *counters;
+    }
+    if (first || !d.sent) {
+      item.descriptors.push_back(d.fd);
+      sent->set_sent_in(static_cast<uint32_t>(item.descriptors.size()));
+      d.sent = true;
+    }
+  }
+  if (absl::Status status = Shrink(item); !status.ok()) {
+    out.status = status;
+    return;
+  }
+  out.items.push_back(std::move(item));
+}
+
+std::vector<uint64_t> Roster::TakeClosed() {
+  std::lock_guard<std::mutex> lock(mu_);
+  return std::exchange(closed_, {});
+}
+
+std::vector<std::shared_ptr<Session>> Roster::Moved(int group) const {
+  std::vector<std::shared_ptr<Session>> moved;
+  std::lock_guard<std::mutex> lock(mu_);
+  for (const auto& [id, session] : sessions_) {
+    if (session->group_ == group && sent_.count(id) != 0) {
+      moved.push_back(session);
+    }
+  }
+  return moved;
+}
+
+void Roster::Release(const std::vector<std::shared_ptr<Session>>& moved) {
+  std::vector<std::vector<Session::Descriptor>> closed;  // without the lock
+  std::lock_guard<std::mutex> lock(mu_);
+  for (const std::shared_ptr<Session>& session : moved) {
+    session->ended_ = true;
+    closed.push_back(std::exchange(session->descriptors_, {}));
+    sessions_.erase(session->id());
+  }
+}
+
+std::vector<v1::LedgerEntry> Roster::Outcomes() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  std::vector<v1::LedgerEntry> entries = ended_;
+  for (const auto& [id, session] : sessions_) {
+    if (sent_.count(id) != 0) {
+      entries.push_back(Entry(v1::LedgerEntry::MOVED, *session, ""));
+    } else if (const auto it = kept_.find(id); it != kept_.end()) {
+      entries.push_back(
+          Entry(v1::LedgerEntry::KEPT, *session, it->second.reason()));
+    }
+  }
+  return entries;
+}
+
+}  // namespace handoff

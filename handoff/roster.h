@@ -1,0 +1,117 @@
+#ifndef HANDOFF_ROSTER_H_
+#define HANDOFF_ROSTER_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "handoff/fd/unique_fd.h"
+#include "handoff/group.h"
+#include "handoff/session.h"
+#include "proto/handoff.pb.h"
+
+namespace handoff {
+
+// What of one group's sessions has to be sent.
+struct GroupSnapshot {
+  struct Item {
+    // sent_in and state_in count from 1 within `descriptors`.
+    v1::SessionRecord record;
+    std::vector<SharedFd> descriptors;
+  };
+  std::vector<Item> items;
+  std::vector<v1::KeptSession> kept;
+  absl::Status status;
+};
+
+// All sessions of a process, and what a handoff has sent of them.
+//
+// Thread-safe; what is marked "loop" must be called on the thread of the
+// session's group, as a session's own calls must. A session's descriptors are
+// written by its loop under the lock: so the loop may read them without, and
+// others with it.
+class Roster {
+ public:
+  // Ids of new sessions begin here: unique over 2^24 generations, and exact in
+  // JSON for the first 8,192. Before the first Open().
+  void SetGeneration(uint64_t generation) { next_id_ = (generation << 40) + 1; }
+
+  // A new session. [loop]
+  std::shared_ptr<Session> Open(int group, absl::string_view type,
+                                std::vector<NamedFd> descriptors);
+  // A session that was received, or one that was received again. Before the
+  // groups run.
+  std::shared_ptr<Session> Receive(const v1::SessionRecord& record,
+                                   const std::vector<SharedFd>& descriptors);
+  void Adopt(Session& session, int group);
+  int GroupOf(const Session& session) const;  // -1: none
+  // Drops a session that was received, without a word to its client.
+  void Forget(Session& session);
+
+  // How Session's calls arrive. [loop]
+  enum class End { kClose, kReset };
+  void EndSession(Session& session, End end);
+  void NoteChanged(Session& session);
+  absl::Status AddDescriptor(Session& session, absl::string_view name,
+                             UniqueFd fd);
+  absl::Status CloseDescriptor(Session& session, absl::string_view name);
+
+  // For tools and counts.
+  std::vector<v1::InventoryItem> Inventory() const;
+  size_t size() const;
+  size_t descriptor_count() const;
+  // Called, on any thread, when a session ends.
+  void SetOnEnd(std::function<void()> on_end);
+
+  // Forgets what an earlier handoff has sent. `versions`: of each type's state.
+  void BeginHandoff(std::map<std::string, uint32_t> versions);
+  // Sessions of this type stay here: the successor takes none.
+  void RefuseType(const std::string& type);
+  // All sessions of a group, and from here on note those that change. [loop]
+  std::vector<std::shared_ptr<Session>> TrackGroup(int group);
+  // Those of a tracked group that changed since their last Snapshot. [loop]
+  std::vector<std::shared_ptr<Session>> TakeChanged(int group);
+  // Ends what BeginHandoff() began.
+  void EndTracking();
+  std::shared_ptr<Session> Find(uint64_t id) const;
+  // Appends what has to be sent of `session` to `out`. The first time in a
+  // handoff that is everything. [loop]
+  void Snapshot(Group& group, Session& session, GroupSnapshot& out);
+  // Sessions that ended after they had been sent, since the last call.
+  std::vector<uint64_t> TakeClosed();
+
+  // After the commit: the sessions of a group that moved. [loop]
+  std::vector<std::shared_ptr<Session>> Moved(int group) const;
+  // Closes our copies of them. [loop]
+  void Release(const std::vector<std::shared_ptr<Session>>& moved);
+  // What the handoff did with each session.
+  std::vector<v1::LedgerEntry> Outcomes() const;
+
+ private:
+  mutable std::mutex mu_;
+  std::unordered_map<uint64_t, std::shared_ptr<Session>> sessions_;
+  // By tracked group.
+  std::map<int, std::vector<std::shared_ptr<Session>>> changed_;
+  uint64_t next_id_ = 1;
+  std::function<void()> on_end_;
+
+  std::map<std::string, uint32_t> versions_;
+  std::set<std::string> refused_types_;
+  std::unordered_set<uint64_t> sent_;
+  std::unordered_map<uint64_t, v1::KeptSession> kept_;
+  std::vector<uint64_t> closed_;  // not yet told
+  std::vector<v1::LedgerEntry> ended_;
+};
+
+}  // namespace handoff
+
+#endif  // HANDOFF_ROSTER_H_

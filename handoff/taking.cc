@@ -1,0 +1,255 @@
+#include "handoff/taking.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <climits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "handoff/fd/fd_description.h"
+#include "handoff/fd/memfd.h"
+#include "handoff/fd/open_descriptors.h"
+
+namespace handoff {
+namespace {
+
+using State = SuccessorMachine::State;
+
+// Descriptors left for the service itself.
+constexpr uint64_t kReserve = 64;
+
+// A process with threads stalls each time its descriptor table grows, which it
+// does by doubling; one high number makes it as large as it will be.
+void GrowDescriptorTable(int highest) {
+  const UniqueFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  UniqueFd grown(::fcntl(null.get(), F_DUPFD_CLOEXEC, highest));
+}
+
+}  // namespace
+
+Taking::Taking(const Options& options, const Reporter& report, Channel channel)
+    : options_(options), report_(report), link_(std::move(channel)) {}
+
+absl::StatusOr<std::unique_ptr<Taking>> Taking::Create(const Options& options,
+                                                       const Reporter& report,
+                                                       Channel channel) {
+  auto pidfd = OwnPidfd();
+  if (!pidfd.ok()) return pidfd.status();
+  std::unique_ptr<Taking> taking(
+      new Taking(options, report, std::move(channel)));
+  SuccessorMachine::Config config;
+  config.deadlines = options.deadlines;
+  config.limits = options.limits;
+  config.hello.set_lowest_protocol(kLowestProtocol);
+  config.hello.set_highest_protocol(kHighestProtocol);
+  config.hello.set_label(options.label);
+  for (const StateType& type : options.state_types) {
+    v1::StateType* reads = config.hello.add_reads();
+    reads->set_name(type.name);
+    reads->set_lowest(type.lowest);
+    reads->set_highest(type.highest);
+  }
+  const OpenDescriptors open = CountOpenDescriptors();
+  config.hello.set_descriptor_headroom(
+      open.limit > open.count + kReserve ? open.limit - open.count - kReserve
+                                         : 0);
+  config.hello_descriptors = {std::make_shared<UniqueFd>(*std::move(pidfd))};
+  taking->machine_ =
+      std::make_unique<SuccessorMachine>(std::move(config), absl::Now());
+  return taking;
+}
+
+void Taking::Say(Event::Kind kind, absl::string_view text) const {
+  report_(kind, machine_->offer().handoff_id(), text);
+}
+
+uint32_t Taking::VersionOf(absl::string_view type) const {
+  for (const v1::NegotiatedType& t : machine_->offer().writes()) {
+    if (t.name() == type) return t.version();
+  }
+  return 0;
+}
+
+absl::Status Taking::MapWord(absl::Time now) {
+  auto word = SharedWord::Map(std::move(machine_->offer_descriptors()[0]));
+  machine_->offer_descriptors().clear();
+  if (!word.ok()) return word.status();
+  word_ = std::make_unique<SharedOutcome>(*std::move(word));
+  const OpenDescriptors open = CountOpenDescriptors();
+  const uint64_t highest = std::min<uint64_t>(
+      open.limit - 1, open.count + machine_->offer().descriptors_total());
+  GrowDescriptorTable(static_cast<int>(std::min<uint64_t>(highest, INT_MAX)));
+  machine_->SetWord(word_.get(), now);
+  Say(Event::Kind::kInheriting,
+      absl::StrCat("from pid ", predecessor(), ", label ",
+                   machine_->offer().label(), ", ", offer().sessions(),
+                   " sessions"));
+  return absl::OkStatus();
+}
+
+absl::Status Taking::Carry(SuccessorMachine::Command command,
+                           const std::function<absl::Status()>& apply,
+                           absl::Time now) {
+  using Command = SuccessorMachine::Command;
+  switch (command) {
+    case Command::kOffered:
+      if (absl::Status s = MapWord(now); !s.ok()) {
+        machine_->Abort(v1::Abort::MALFORMED, std::string(s.message()), now);
+      }
+      return absl::OkStatus();
+    case Command::kStaged:
+      staged_ = true;
+      Say(Event::Kind::kPreCopied, "this process has a copy of everything");
+      return absl::OkStatus();
+    case Command::kDecode:
+      if (absl::Status s = apply(); !s.ok()) return s;
+      Say(Event::Kind::kFinalDecoded, "about to commit");
+      machine_->OnDecoded(now);
+      return absl::OkStatus();
+    case Command::kServe:
+      serving_ = true;
+      return absl::OkStatus();
+    case Command::kAdopt:
+      staged_ = serving_ = adopted_ = true;
+      Say(Event::Kind::kAdopted, "the predecessor died");
+      return absl::OkStatus();
+    case Command::kReleased:
+      return absl::OkStatus();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Taking::RunUntil(const std::function<bool()>& done,
+                              const std::function<absl::Status()>& apply) {
+  while (true) {
+    absl::Time now = absl::Now();
+    bool progress = true;
+    while (progress && !done()) {
+      progress = link_.Exchange(*machine_, now);
+      absl::Status status;
+      if (machine_->state() == State::kReady) status = apply();
+      machine_->OnTime(now);
+      for (auto c = machine_->NextCommand(); status.ok() && c.has_value();
+           c = machine_->NextCommand()) {
+        status = Carry(*c, apply, now);
+        progress = true;
+      }
+      if (!status.ok()) {
+        machine_->Abort(v1::Abort::RESTORE, std::string(status.message()), now);
+      }
+      now = absl::Now();
+    }
+    if (machine_->state() >= State::kCommitted) link_.Flush(*machine_, now);
+    if (done()) return absl::OkStatus();
+    if (over()) {
+      Say(Event::Kind::kAborted, machine_->why().message());
+      return machine_->why();
+    }
+    std::vector<pollfd> polled;
+    AddTo(polled);
+    const absl::Duration wait = NextWake(now) - now;
+    const int64_t milliseconds =
+        absl::ToInt64Milliseconds(absl::Ceil(wait, absl::Milliseconds(1)));
+    ::poll(polled.data(), polled.size(),
+           static_cast<int>(std::clamp<int64_t>(milliseconds, 0, 60'000)));
+  }
+}
+
+absl::Status Taking::Stage() {
+  return RunUntil([this] { return staged_; },
+                  [] { return absl::OkStatus(); });
+}
+
+absl::Status Taking::Commit(v1::Ready ready,
+                            const std::function<absl::Status()>& apply) {
+  if (!serving_) {
+    machine_->Ready(std::move(ready), absl::Now());
+    if (machine_->state() == State::kReady) {
+      link_.Exchange(*machine_, absl::Now());
+      Say(Event::Kind::kReadySent, "this process could serve");
+    }
+  }
+  return RunUntil([this] { return serving_; }, apply);
+}
+
+void Taking::Step(absl::Time now) {
+  bool progress = true;
+  while (progress) {
+    progress = !over() && link_.Exchange(*machine_, now);
+    machine_->OnTime(now);
+    while (machine_->NextCommand().has_value()) {
+    }
+  }
+  if (over()) link_.Flush(*machine_, now);
+}
+
+absl::Time Taking::NextWake(absl::Time now) const {
+  return std::min(machine_->NextDeadline(), now + link_.retry_after());
+}
+
+void Taking::Retire(absl::Time now) {
+  machine_->Retire(now);
+  link_.Flush(*machine_, now);
+}
+
+absl::StatusOr<SessionSnapshot> DecodeSession(
+    const StagedInventory::Session& session, uint32_t version,
+    const Limits& limits) {
+  const v1::SessionRecord& record = session.record;
+  SessionSnapshot snapshot;
+  snapshot.version = version;
+  v1::SessionState large;
+  if (session.state_memfd != nullptr) {
+    auto bytes =
+        ReadSealedMemfd(session.state_memfd->get(), limits.state_bytes);
+    if (!bytes.ok()) return bytes.status();
+    if (!large.ParseFromString(*bytes) ||
+        large.descriptors_size() != record.descriptors_size()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the state of session ", record.id(), " is malformed"));
+    }
+  }
+  snapshot.state = session.state_memfd ? large.state() : record.state();
+  for (int i = 0; i < record.descriptors_size(); ++i) {
+    const v1::SessionDescriptor& d = record.descriptors(i);
+    if (session.state_memfd != nullptr) {
+      snapshot.bytes.push_back({d.name(), large.descriptors(i).input(),
+                                large.descriptors(i).output()});
+    } else {
+      snapshot.bytes.push_back({d.name(), d.input(), d.output()});
+    }
+  }
+  return snapshot;
+}
+
+absl::StatusOr<google::protobuf::Any> DecodeBlob(
+    const StagedInventory::Blob& blob, const Limits& limits) {
+  if (blob.memfd == nullptr) return blob.value;
+  auto bytes = ReadSealedMemfd(blob.memfd->get(), limits.state_bytes);
+  if (!bytes.ok()) return bytes.status();
+  google::protobuf::Any value;
+  if (!value.ParseFromString(*bytes)) {
+    return absl::InvalidArgumentError("a blob is malformed");
+  }
+  return value;
+}
+
+bool Untouched(const StagedInventory::Session& session) {
+  bool counted = false;
+  for (int i = 0; i < session.record.descriptors_size(); ++i) {
+    const v1::SessionDescriptor& d = session.record.descriptors(i);
+    if (!d.has_counters()) continue;
+    const auto now = ReadTcpCounters(session.descriptors[i]->get());
+    if (!now.ok() || now->consumed() != d.counters().consumed() ||
+        now->written() != d.counters().written()) {
+      return false;
+    }
+    counted = true;
+  }
+  return counted;
+}
+
+}  // namespace handoff

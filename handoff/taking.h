@@ -1,0 +1,104 @@
+#ifndef HANDOFF_TAKING_H_
+#define HANDOFF_TAKING_H_
+
+#include <poll.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "google/protobuf/any.pb.h"
+#include "handoff/handoff.h"
+#include "handoff/link.h"
+#include "handoff/protocol/staged_inventory.h"
+#include "handoff/protocol/successor_machine.h"
+#include "handoff/reporter.h"
+#include "handoff/shared_outcome.h"
+
+namespace handoff {
+
+// The handoff that made this process the current one, from this side. Up to the
+// commit it blocks the thread that calls Start() and Ready(), each wait with a
+// deadline; afterwards it lives on the library's thread, until the predecessor
+// is retired or gone.
+class Taking {
+ public:
+  // Says Hello. `options` and `report` are borrowed.
+  static absl::StatusOr<std::unique_ptr<Taking>> Create(
+      const Options& options, const Reporter& report, Channel channel);
+
+  // Receives everything up to PreCopied. OK also where the predecessor died on
+  // the way and what has come is adopted.
+  absl::Status Stage();
+  // Sends Ready, and returns once committed (or adopted). `apply` restores what
+  // inventory().TakeChanges() names; it is called while the predecessor's
+  // groups are live, and for the last time when they are frozen.
+  absl::Status Commit(v1::Ready ready,
+                      const std::function<absl::Status()>& apply);
+
+  // After the commit.
+  void Step(absl::Time now);
+  void AddTo(std::vector<pollfd>& polled) const { link_.AddTo(polled); }
+  absl::Time NextWake(absl::Time now) const;
+  // The predecessor ends its watch. Before this process offers to anyone else,
+  // and before it stops.
+  void Retire(absl::Time now);
+  // The predecessor needs nothing more from us.
+  bool over() const {
+    return machine_->state() == SuccessorMachine::State::kEnded;
+  }
+
+  StagedInventory& inventory() { return machine_->inventory(); }
+  const v1::Offer& offer() const { return machine_->offer(); }
+  // The negotiated version of a type's state; 0: there is none.
+  uint32_t VersionOf(absl::string_view type) const;
+  // CLOCK_MONOTONIC in nanoseconds; 0 where the predecessor died before.
+  uint64_t cut_at() const { return machine_->final_counts().cut_at(); }
+  // The predecessor died before Final.
+  bool adopted() const { return adopted_; }
+  pid_t predecessor() { return link_.channel().peer()->credentials.pid; }
+
+ private:
+  Taking(const Options& options, const Reporter& report, Channel channel);
+
+  // Exchanges until `done` or the machine has ended uncommitted.
+  absl::Status RunUntil(const std::function<bool()>& done,
+                        const std::function<absl::Status()>& apply);
+  absl::Status Carry(SuccessorMachine::Command command,
+                     const std::function<absl::Status()>& apply,
+                     absl::Time now);
+  absl::Status MapWord(absl::Time now);
+  void Say(Event::Kind kind, absl::string_view text) const;
+
+  const Options& options_;
+  const Reporter& report_;
+  Link link_;
+  std::unique_ptr<SharedOutcome> word_;
+  std::unique_ptr<SuccessorMachine> machine_;
+  bool staged_ = false;
+  bool serving_ = false;
+  bool adopted_ = false;
+};
+
+// The state of a session as its receiver gets it; reads large state out of its
+// memfd. INVALID_ARGUMENT where that is no such state.
+absl::StatusOr<SessionSnapshot> DecodeSession(
+    const StagedInventory::Session& session, uint32_t version,
+    const Limits& limits);
+absl::StatusOr<google::protobuf::Any> DecodeBlob(
+    const StagedInventory::Blob& blob, const Limits& limits);
+
+// Whether the kernel's counters say that nobody has read from or written to the
+// session's connections since its state was taken. False where none of its
+// descriptors has counters.
+bool Untouched(const StagedInventory::Session& session);
+
+}  // namespace handoff
+
+#endif  // HANDOFF_TAKING_H_
