@@ -82,7 +82,8 @@ absl::StatusOr<UniqueFd> BindTcp(absl::string_view address,
   addrinfo* found = nullptr;
   const int error = ::getaddrinfo(host.c_str(), port.c_str(), &hints, &found);
   if (error != 0) {
-    if ((hints.ai_flags & AI_NUMERICHOST) != 0 && error == EAI_NONAME) {
+    if (error != EAI_SYSTEM && error != EAI_MEMORY &&
+        (hints.ai_flags & AI_NUMERICHOST) != 0) {
       return Malformed(address, "no IPv6 address in the brackets");
     }
     return ResolveError(error, errno, address);
