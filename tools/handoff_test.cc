@@ -46,7 +46,11 @@ std::string ReadAll(int fd) {
 // Runs the command. `out` is where its output goes, and is closed here; -1: to
 // Result::out.
 Result RunCommand(const std::vector<std::string>& arguments, int out = -1) {
-  const std::string program = ::getenv("HANDOFF_COMMAND");
+  const char* const program = ::getenv("HANDOFF_COMMAND");
+  if (program == nullptr) {
+    ADD_FAILURE() << "HANDOFF_COMMAND does not say where the command is";
+    return {};
+  }
   int out_pipe[2] = {-1, out};
   int err_pipe[2];
   if (out < 0) {
@@ -64,9 +68,8 @@ Result RunCommand(const std::vector<std::string>& arguments, int out = -1) {
   }
   argv.push_back(nullptr);
   pid_t pid = -1;
-  EXPECT_EQ(::posix_spawn(&pid, program.c_str(), &actions, nullptr, argv.data(),
-                          environ),
-            0)
+  EXPECT_EQ(
+      ::posix_spawn(&pid, program, &actions, nullptr, argv.data(), environ), 0)
       << program;
   ::posix_spawn_file_actions_destroy(&actions);
   ::close(out_pipe[1]);
