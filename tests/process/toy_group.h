@@ -1,0 +1,83 @@
+#ifndef TESTS_PROCESS_TOY_GROUP_H_
+#define TESTS_PROCESS_TOY_GROUP_H_
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "handoff/handoff.h"
+#include "tests/process/toy.pb.h"
+
+namespace handoff::toy {
+
+// What all groups share.
+struct ToyWorld {
+  uint64_t generation = 0;
+  std::atomic<uint64_t> lines{0};
+  std::vector<GroupHandle*> handles;
+  bool hang_in_quiesce = false;
+};
+
+// One level-triggered epoll loop on a thread of its own.
+class ToyGroup : public Group {
+ public:
+  ToyGroup(ToyWorld* world, int index);
+  ~ToyGroup() override;
+
+  // Before the loop runs.
+  void SetHandle(GroupHandle* handle) { handle_ = handle; }
+  void AddListener(int fd);
+  void Restore(const std::shared_ptr<Session>& session,
+               const SessionSnapshot& snapshot);
+  void Drop(Session& session);
+  void Run();
+  void Join();
+
+  void Post(std::function<void()> fn) override;
+  absl::Status Snapshot(Session& session, SessionWriter& writer) override;
+  void Quiesce() override;
+  void Thaw() override;
+  void Release(absl::Span<const std::shared_ptr<Session>> moved,
+               absl::Span<const std::string> unclaimed) override;
+
+ private:
+  struct Client {
+    std::shared_ptr<Session> session;
+    std::string input;
+    std::string output;
+    ToyState state;
+  };
+
+  void Loop();
+  void RunPosted();
+  void Accept(int listener);
+  void Read(Client& client);
+  void Handle(Client& client, const std::string& line);
+  void Flush(Client& client);
+  void End(Client& client, bool reset);
+  void Watch(int op, int fd, uint32_t events, uint64_t tag);
+
+  ToyWorld* const world_;
+  const int index_;
+  GroupHandle* handle_ = nullptr;
+  int epoll_;
+  int wake_;
+  std::vector<int> listeners_;
+  std::unordered_map<uint64_t, Client> clients_;
+  bool taking_input_ = true;
+  bool accepting_ = true;
+  std::atomic<bool> quit_{false};
+  std::mutex mu_;
+  std::deque<std::function<void()>> posted_;
+  std::thread thread_;
+};
+
+}  // namespace handoff::toy
+
+#endif  // TESTS_PROCESS_TOY_GROUP_H_

@@ -1,0 +1,203 @@
+#include "tests/process/toy_process.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+
+extern char** environ;
+
+namespace handoff::toy {
+namespace {
+
+bool WaitReadable(int fd, absl::Time deadline) {
+  while (true) {
+    pollfd polled = {fd, POLLIN, 0};
+    const int64_t left = absl::ToInt64Milliseconds(deadline - absl::Now());
+    const int n = ::poll(&polled, 1, left > 0 ? static_cast<int>(left) : 0);
+    if (n > 0) return true;
+    if (n == 0 && absl::Now() >= deadline) return false;
+  }
+}
+
+}  // namespace
+
+ShortFolder::ShortFolder() {
+  char name[] = "/tmp/toy.XXXXXX";
+  path_ = ::mkdtemp(name);
+}
+
+ShortFolder::~ShortFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+absl::optional<std::string> LineReader::Next(absl::Duration patience) {
+  const absl::Time deadline = absl::Now() + patience;
+  while (true) {
+    const size_t end = buffer_.find('\n');
+    if (end != std::string::npos) {
+      std::string line = buffer_.substr(0, end);
+      buffer_.erase(0, end + 1);
+      return line;
+    }
+    if (!WaitReadable(fd_.get(), deadline)) return absl::nullopt;
+    char bytes[4096];
+    const ssize_t n = ::read(fd_.get(), bytes, sizeof(bytes));
+    if (n <= 0) return absl::nullopt;
+    buffer_.append(bytes, static_cast<size_t>(n));
+  }
+}
+
+ToyProcess::ToyProcess(const Settings& settings) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) ::abort();
+  output_ = std::make_unique<LineReader>(UniqueFd(ends[0]));
+  const UniqueFd write_end(ends[1]);
+
+  std::vector<std::string> words = {"toy", "--toy"};
+  for (const auto& [key, value] : settings) {
+    words.push_back(absl::StrCat(key, "=", value));
+  }
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, write_end.get(), STDOUT_FILENO);
+  if (::posix_spawn(&pid_, "/proc/self/exe", &actions, nullptr, argv.data(),
+                    environ) != 0) {
+    ::abort();
+  }
+  posix_spawn_file_actions_destroy(&actions);
+}
+
+ToyProcess::~ToyProcess() {
+  if (reaped_) return;
+  ::kill(pid_, SIGKILL);
+  ::waitpid(pid_, nullptr, 0);
+}
+
+std::string ToyProcess::WaitFor(const std::string& start) {
+  for (auto line = output_->Next(); line.has_value(); line = output_->Next()) {
+    lines_.push_back(*line);
+    if (absl::StartsWith(*line, "ready ")) {
+      const std::vector<std::string> words = absl::StrSplit(*line, ' ');
+      (void)absl::SimpleAtoi(words[2], &generation_);
+      (void)absl::SimpleAtoi(words[3], &port_);
+    }
+    if (absl::StartsWith(*line, start)) return *line;
+  }
+  return "";
+}
+
+std::string ToyProcess::Said() const {
+  return absl::StrCat("pid ", pid_, " said:\n", absl::StrJoin(lines_, "\n"));
+}
+
+void ToyProcess::Signal(int signal) { ::kill(pid_, signal); }
+
+int ToyProcess::WaitExit() {
+  if (reaped_) return exit_;
+  const UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+  if (!WaitReadable(pidfd.get(), absl::Now() + kPatience)) return -1000;
+  int status = 0;
+  ::waitpid(pid_, &status, 0);
+  reaped_ = true;
+  exit_ = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  return exit_;
+}
+
+ToyClient::ToyClient(int port)
+    : owned_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (::connect(owned_.get(), reinterpret_cast<sockaddr*>(&address),
+                sizeof(address)) == 0) {
+    fd_ = owned_.get();
+  }
+}
+
+void ToyClient::Send(const std::string& bytes) {
+  size_t sent = 0;
+  while (sent < bytes.size()) {
+    const ssize_t n =
+        ::send(fd_, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
+    if (n <= 0) return;
+    sent += static_cast<size_t>(n);
+  }
+}
+
+std::string ToyClient::Line(absl::Duration patience) {
+  const absl::Time deadline = absl::Now() + patience;
+  while (true) {
+    const size_t end = buffer_.find('\n');
+    if (end != std::string::npos) {
+      std::string line = buffer_.substr(0, end);
+      buffer_.erase(0, end + 1);
+      return line;
+    }
+    if (!WaitReadable(fd_, deadline)) return "<nothing>";
+    char bytes[65536];
+    const ssize_t n = ::read(fd_, bytes, sizeof(bytes));
+    if (n == 0) return "<end>";
+    if (n < 0) return errno == ECONNRESET ? "<reset>" : strerror(errno);
+    buffer_.append(bytes, static_cast<size_t>(n));
+  }
+}
+
+std::string ToyClient::Ask(const std::string& line) {
+  Send(line + "\n");
+  return Line();
+}
+
+std::map<std::string, int> DescriptorTable(pid_t pid) {
+  std::map<std::string, int> table;
+  std::error_code gone;
+  for (const auto& entry : std::filesystem::directory_iterator(
+           absl::StrCat("/proc/", pid, "/fd"), gone)) {
+    std::string target = std::filesystem::read_symlink(entry.path(), gone);
+    if (gone) continue;
+    // "socket:[123]" and "pipe:[123]" without their inodes.
+    const size_t colon = target.find(":[");
+    if (colon != std::string::npos && !absl::StartsWith(target, "anon_inode")) {
+      target.resize(colon);
+    }
+    ++table[target];
+  }
+  return table;
+}
+
+void MaybeRunToyService(int argc, char** argv) {
+  if (argc < 2 || std::string(argv[1]) != "--toy") return;
+  Settings settings;
+  for (int i = 2; i < argc; ++i) {
+    const std::pair<std::string, std::string> pair =
+        absl::StrSplit(argv[i], absl::MaxSplits('=', 1));
+    settings[pair.first] = pair.second;
+  }
+  ::exit(RunToyService(settings));
+}
+
+}  // namespace handoff::toy

@@ -1,0 +1,111 @@
+#ifndef TESTS_PROCESS_TOY_PROCESS_H_
+#define TESTS_PROCESS_TOY_PROCESS_H_
+
+#include <sys/types.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "absl/types/optional.h"
+#include "handoff/fd/unique_fd.h"
+#include "tests/process/toy_service.h"
+
+namespace handoff::toy {
+
+// How long anything in these tests may take before it counts as hung.
+inline constexpr absl::Duration kPatience = absl::Seconds(30);
+
+// A folder of its own with a short path (a Unix socket's is at most 107 bytes),
+// mode 0700, removed at the end.
+class ShortFolder {
+ public:
+  ShortFolder();
+  ~ShortFolder();
+  std::string operator/(const std::string& name) const {
+    return path_ + "/" + name;
+  }
+
+ private:
+  std::string path_;
+};
+
+// Reads lines from a descriptor, each with a deadline.
+class LineReader {
+ public:
+  explicit LineReader(UniqueFd fd) : fd_(std::move(fd)) {}
+  // Empty at end of file or after `patience`.
+  absl::optional<std::string> Next(absl::Duration patience = kPatience);
+  int fd() const { return fd_.get(); }
+
+ private:
+  UniqueFd fd_;
+  std::string buffer_;
+};
+
+// A toy service in a process of its own: this program, executed again. Killed
+// and reaped at the end, whatever happened.
+class ToyProcess {
+ public:
+  explicit ToyProcess(const Settings& settings);
+  // A process that a toy service has started itself; not our child, so neither
+  // reaped nor waited for. Its lines come on its parent's output.
+  ~ToyProcess();
+
+  // Reads lines until one begins with `start`; that line, or empty at the end
+  // of the output. Every line read stays in lines().
+  std::string WaitFor(const std::string& start);
+  bool WaitReady() { return !WaitFor("ready ").empty(); }
+  const std::vector<std::string>& lines() const { return lines_; }
+  // All that was said, for a failure's message.
+  std::string Said() const;
+
+  void Signal(int signal);
+  // The exit code, or -signal; waits for it. -1000 where it does not end.
+  int WaitExit();
+
+  pid_t pid() const { return pid_; }
+  int port() const { return port_; }
+  uint64_t generation() const { return generation_; }
+
+ private:
+  pid_t pid_ = 0;
+  int port_ = 0;
+  uint64_t generation_ = 0;
+  bool reaped_ = false;
+  int exit_ = 0;
+  std::unique_ptr<LineReader> output_;
+  std::vector<std::string> lines_;
+};
+
+// A client of the toy service.
+class ToyClient {
+ public:
+  explicit ToyClient(int port);
+
+  bool connected() const { return fd_ >= 0; }
+  void Send(const std::string& bytes);
+  // The next line, without its end; "<end>" where the connection has ended,
+  // "<reset>" where it was reset, "<nothing>" after `patience`.
+  std::string Line(absl::Duration patience = kPatience);
+  // Sends a line and returns the answer.
+  std::string Ask(const std::string& line);
+
+ private:
+  int fd_ = -1;
+  UniqueFd owned_;
+  std::string buffer_;
+};
+
+// What the descriptors of a process are, from /proc/PID/fd: "socket", "pipe",
+// "anon_inode:[eventfd]", ..., each with how many there are.
+std::map<std::string, int> DescriptorTable(pid_t pid);
+
+// Where main() is to run a toy service instead of the tests, does so and exits.
+void MaybeRunToyService(int argc, char** argv);
+
+}  // namespace handoff::toy
+
+#endif  // TESTS_PROCESS_TOY_PROCESS_H_

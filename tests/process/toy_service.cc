@@ -1,0 +1,219 @@
+#include "tests/process/toy_service.h"
+
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "tests/process/toy_group.h"
+
+namespace handoff::toy {
+namespace {
+
+void Print(const std::string& line) {
+  const std::string whole = line + "\n";
+  [[maybe_unused]] ssize_t n = ::write(STDOUT_FILENO, whole.data(), whole.size());
+}
+
+// Prints events, and raises a signal at the one that a test names.
+class Fuse : public Observer {
+ public:
+  Fuse(std::string stop_at, int signal)
+      : stop_at_(std::move(stop_at)), signal_(signal) {}
+
+  void OnEvent(const Event& event) override {
+    Print(absl::StrCat("event ", EventKindName(event.kind), " ", event.text));
+    if (EventKindName(event.kind) == stop_at_) ::raise(signal_);
+  }
+
+ private:
+  const std::string stop_at_;
+  const int signal_;
+};
+
+// Gives sessions to groups in turn.
+class ToyReceiver : public SessionReceiver {
+ public:
+  ToyReceiver(std::vector<std::unique_ptr<ToyGroup>>* groups, bool refuse)
+      : groups_(groups), refuse_(refuse) {}
+
+  absl::Status Restore(const std::shared_ptr<Session>& session,
+                       const SessionSnapshot& snapshot) override {
+    if (refuse_) return absl::UnimplementedError("told to refuse");
+    const auto [it, first] = home_.emplace(session->id(), next_);
+    if (first) next_ = (next_ + 1) % groups_->size();
+    (*groups_)[it->second]->Restore(session, snapshot);
+    return absl::OkStatus();
+  }
+  void Drop(Session& session) override {
+    (*groups_)[home_.at(session.id())]->Drop(session);
+    home_.erase(session.id());
+  }
+
+ private:
+  std::vector<std::unique_ptr<ToyGroup>>* const groups_;
+  const bool refuse_;
+  size_t next_ = 0;
+  std::map<uint64_t, size_t> home_;
+};
+
+class SettingsReader {
+ public:
+  explicit SettingsReader(const Settings& settings) : settings_(settings) {}
+
+  std::string Text(const std::string& key, const std::string& otherwise) const {
+    const auto it = settings_.find(key);
+    return it == settings_.end() ? otherwise : it->second;
+  }
+  int Number(const std::string& key, int otherwise) const {
+    int value = otherwise;
+    const auto it = settings_.find(key);
+    if (it != settings_.end() && !absl::SimpleAtoi(it->second, &value)) ::abort();
+    return value;
+  }
+  void Duration(const std::string& key, absl::Duration& value) const {
+    const auto it = settings_.find(key);
+    if (it != settings_.end() && !absl::ParseDuration(it->second, &value)) {
+      ::abort();
+    }
+  }
+
+ private:
+  const Settings& settings_;
+};
+
+Options MakeOptions(const Settings& settings, Observer* observer) {
+  const SettingsReader read(settings);
+  Options options;
+  options.path = read.Text("handoff", "");
+  options.label = read.Text("label", "toy");
+  StateType toy;
+  toy.name = "toy";
+  toy.lowest = static_cast<uint32_t>(read.Number("lowest", 1));
+  toy.highest = static_cast<uint32_t>(read.Number("highest", 2));
+  toy.descriptor = ToyState::descriptor();
+  StateType counters;
+  counters.name = "counters";
+  options.state_types = {toy, counters};
+  Deadlines& d = options.deadlines;
+  read.Duration("staging", d.staging);
+  read.Duration("frozen", d.frozen);
+  read.Duration("quiesce", d.quiesce);
+  read.Duration("released", d.released);
+  read.Duration("watch", d.watch);
+  read.Duration("drain", d.drain);
+  read.Duration("frame", d.frame);
+  options.use_scm_pidfd = read.Number("scm_pidfd", 1) != 0;
+  options.executable = read.Text("exe", "");
+  options.arguments = {options.executable, "--toy"};
+  for (const auto& [key, value] : settings) {
+    // The child is meant to live, whatever its parent was told to do.
+    if (key == "stop_at" || key == "signal") continue;
+    options.arguments.push_back(absl::StrCat(key, "=", value));
+  }
+  options.observer = observer;
+  return options;
+}
+
+int PortOf(int fd) {
+  sockaddr_in address = {};
+  socklen_t size = sizeof(address);
+  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+  return ntohs(address.sin_port);
+}
+
+int Fail(const absl::Status& status) {
+  Print(absl::StrCat("failed ", status.ToString()));
+  return 1;
+}
+
+}  // namespace
+
+int RunToyService(const Settings& settings) {
+  sigset_t handled;
+  sigemptyset(&handled);
+  sigaddset(&handled, SIGTERM);
+  sigaddset(&handled, SIGUSR2);
+  pthread_sigmask(SIG_BLOCK, &handled, nullptr);
+
+  const SettingsReader read(settings);
+  Fuse fuse(read.Text("stop_at", ""), read.Number("signal", SIGKILL));
+  auto started = Handoff::Start(MakeOptions(settings, &fuse));
+  if (!started.ok()) return Fail(started.status());
+  std::unique_ptr<Handoff> handoff = *std::move(started);
+
+  ToyWorld world;
+  world.generation = handoff->generation();
+  world.hang_in_quiesce = read.Text("hang", "") == "quiesce";
+  auto listener =
+      handoff->Listen("toy", read.Text("listen", "tcp:127.0.0.1:0"));
+  if (!listener.ok()) return Fail(listener.status());
+  std::vector<std::unique_ptr<ToyGroup>> groups;
+  for (int i = 0; i < read.Number("groups", 2); ++i) {
+    groups.push_back(std::make_unique<ToyGroup>(&world, i));
+    world.handles.push_back(handoff->Register(groups.back().get()));
+    groups.back()->SetHandle(world.handles.back());
+    groups.back()->AddListener(*listener);
+  }
+  const std::string extra = read.Text("extra", "");
+  if (!extra.empty()) {
+    auto fd = handoff->Listen(extra, "tcp:127.0.0.1:0");
+    if (!fd.ok()) return Fail(fd.status());
+    groups.front()->AddListener(*fd);
+  }
+  const absl::Status blob = handoff->AddBlob(
+      "counters",
+      [&world](uint32_t) -> absl::StatusOr<google::protobuf::Any> {
+        ToyCounters counters;
+        counters.set_lines(world.lines);
+        google::protobuf::Any any;
+        any.PackFrom(counters);
+        return any;
+      },
+      [&world](const google::protobuf::Any& any, uint32_t) {
+        ToyCounters counters;
+        if (!any.UnpackTo(&counters)) {
+          return absl::InvalidArgumentError("no counters");
+        }
+        world.lines = counters.lines();
+        return absl::OkStatus();
+      });
+  if (!blob.ok()) return Fail(blob);
+  ToyReceiver receiver(&groups, !read.Text("refuse", "").empty());
+  if (read.Number("drop_type", 0) == 0) {
+    const absl::Status taken = handoff->TakeSessions("toy", &receiver);
+    if (!taken.ok()) return Fail(taken);
+  }
+  if (absl::Status ready = handoff->Ready(); !ready.ok()) return Fail(ready);
+  for (auto& group : groups) group->Run();
+  Print(absl::StrCat("ready ", ::getpid(), " ", handoff->generation(), " ",
+                     PortOf(*listener)));
+
+  // The library wakes Wait(); this thread lives for the signals, until the last.
+  std::thread signals([&] {
+    int signal = 0;
+    while (sigwait(&handled, &signal) == 0 && signal == SIGUSR2) {
+      const absl::Status upgrade = handoff->StartSuccessor();
+      if (!upgrade.ok()) Print(absl::StrCat("refused ", upgrade.ToString()));
+    }
+    handoff->Stop();
+  });
+  const absl::StatusOr<Ended> ended = handoff->Wait();
+  pthread_kill(signals.native_handle(), SIGTERM);
+  signals.join();
+  for (auto& group : groups) group->Join();
+  handoff.reset();  // before the groups that it borrows
+  if (!ended.ok()) return Fail(ended.status());
+  return *ended == Ended::kHandedOff ? 0 : 3;
+}
+
+}  // namespace handoff::toy
