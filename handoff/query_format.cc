@@ -161,7 +161,9 @@ std::string FormatDescriptors(const v1::InventoryItem& item) {
   for (int i = 0; i < item.descriptors_size(); ++i) {
     const v1::DescriptorInfo& info = item.descriptors(i);
     std::string part;
-    if (i < item.descriptor_names_size() && !item.descriptor_names(i).empty()) {
+    // A listener's descriptor has the listener's name: said already.
+    if (i < item.descriptor_names_size() && !item.descriptor_names(i).empty() &&
+        item.descriptor_names(i) != item.name()) {
       part = Word(item.descriptor_names(i)) + "=";
     }
     absl::StrAppend(&part, KindName(info.kind()));
@@ -180,10 +182,18 @@ std::string FormatDescriptors(const v1::InventoryItem& item) {
 using Columns = std::array<std::string, 5>;
 
 Columns InventoryColumns(const v1::InventoryItem& item) {
-  return {WordOrNothing(item.category()), WordOrNothing(item.name()),
-          item.session() == 0 ? std::string(kNothing)
-                              : absl::StrCat(item.session()),
-          FormatAge(item.age_seconds()), absl::StrCat(item.handoffs())};
+  Columns columns = {WordOrNothing(item.category()), WordOrNothing(item.name()),
+                     absl::StrCat(item.session()),
+                     FormatAge(item.age_seconds()),
+                     absl::StrCat(item.handoffs())};
+  // Of anything but sessions, nobody keeps the age.
+  if (item.session() == 0) {
+    columns[2] = std::string(kNothing);
+    if (item.age_seconds() == 0) {
+      columns[3] = columns[4] = std::string(kNothing);
+    }
+  }
+  return columns;
 }
 
 }  // namespace

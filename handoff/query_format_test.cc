@@ -122,17 +122,14 @@ TEST(FormatInventoryTest, ALineForEachItem) {
         kind: UNIX_LISTENER
         local_address: "unix:/run/chat/handoff"
       }
-      age_seconds: 86400
-      handoffs: 3
     }
     items {
       category: "listener"
       name: "http"
       descriptors { kind: TCP_LISTENER local_address: "0.0.0.0:80" }
-      age_seconds: 59.9
-      handoffs: 3
+      descriptor_names: "http"
     }
-    items { category: "blob" name: "rooms" age_seconds: 0.2 }
+    items { category: "blob" name: "rooms" age_seconds: 86400 handoffs: 3 }
     items {
       category: "session"
       name: "proxy"
@@ -149,21 +146,24 @@ TEST(FormatInventoryTest, ALineForEachItem) {
       }
       descriptor_names: "client"
       descriptor_names: "upstream"
-      age_seconds: 65
+      age_seconds: 65.9
       handoffs: 2
     }
+    items { category: "session" name: "chat" session: 5 age_seconds: 0 }
   )pb");
-  EXPECT_EQ(FormatInventory(reply),
-            "CATEGORY          NAME   SESSION               AGE   HANDOFFS  "
-            "DESCRIPTORS\n"
-            "handoff-listener  -      -                     1d0h  3         "
-            "unix-listener unix:/run/chat/handoff\n"
-            "listener          http   -                     59s   3         "
-            "tcp-listener 0.0.0.0:80\n"
-            "blob              rooms  -                     0s    0         -\n"
-            "session           proxy  12345678901234567890  1m5s  2         "
-            "client=tcp 10.0.0.1:80 <- 10.0.0.9:5555, "
-            "upstream=unix-stream unix: <- \"unix:@up stream\"\n");
+  EXPECT_EQ(
+      FormatInventory(reply),
+      "CATEGORY          NAME   SESSION               AGE   HANDOFFS  "
+      "DESCRIPTORS\n"
+      "handoff-listener  -      -                     -     -         "
+      "unix-listener unix:/run/chat/handoff\n"
+      "listener          http   -                     -     -         "
+      "tcp-listener 0.0.0.0:80\n"
+      "blob              rooms  -                     1d0h  3         -\n"
+      "session           proxy  12345678901234567890  1m5s  2         "
+      "client=tcp 10.0.0.1:80 <- 10.0.0.9:5555, "
+      "upstream=unix-stream unix: <- \"unix:@up stream\"\n"
+      "session           chat   5                     0s    0         -\n");
 }
 
 TEST(FormatInventoryTest, ANameCannotForgeALineOrAColumn) {
@@ -171,6 +171,7 @@ TEST(FormatInventoryTest, ANameCannotForgeALineOrAColumn) {
   v1::InventoryItem& item = *reply.add_items();
   item.set_category("listener\n");
   item.set_name("http -  9\nlistener \"x\"");
+  item.set_session(1);
   item.add_descriptor_names("a, b=tcp");
   item.add_descriptors()->set_peer_address("unix:@\n\x1b]0;title\a");
   reply.add_items()->set_name("-");
@@ -178,10 +179,10 @@ TEST(FormatInventoryTest, ANameCannotForgeALineOrAColumn) {
             "CATEGORY        NAME                           SESSION  "
             "AGE  HANDOFFS  DESCRIPTORS\n"
             "\"listener\\x0a\"  \"http -  9\\x0alistener \\\"x\\\"\"  "
-            "-        0s   0         "
+            "1        0s   0         "
             "\"a, b=tcp\"=unspecified <- \"unix:@\\x0a\\x1b]0;title\\x07\"\n"
             "-               \"-\"                            "
-            "-        0s   0         -\n");
+            "-        -    -         -\n");
 }
 
 TEST(FormatLedgerTest, NoHandoff) {

@@ -63,6 +63,10 @@ bool BecomeUser(uid_t uid) {
          ::setresuid(uid, uid, uid) == 0;
 }
 
+bool BecomeUserOfItsOwn() {
+  return BecomeUser(1'000'000 + static_cast<uid_t>(::getpid()));
+}
+
 bool LimitDescriptors(int more) {
   const int next = ::fcntl(STDERR_FILENO, F_DUPFD, 0);
   if (next < 0) return false;

@@ -41,6 +41,11 @@ class ForkedChild {
 // no-sandbox). The child then exits with kCannotBecomeUser, and the test skips
 // itself.
 bool BecomeUser(uid_t uid);
+
+// For code in a child: becomes a user that no other process is. Descriptors in
+// flight are counted by user, so what else runs would count too.
+bool BecomeUserOfItsOwn();
+
 inline constexpr int kCannotBecomeUser = 77;
 
 // For code in a child: allows it descriptors up to `more` above the lowest free

@@ -21,9 +21,6 @@
 namespace handoff {
 namespace {
 
-// Any user that owns nothing else: descriptors in flight are counted by user.
-constexpr uid_t kUnprivileged = 54321;
-
 struct Pair {
   UniqueFd a;
   UniqueFd b;
@@ -302,9 +299,8 @@ TEST(ScmRightsTest, TooManyUnreadDescriptorsMeanWaitNotFail) {
   const UniqueFd null = OpenNull();
   const std::vector<int> batch(16, null.get());
   ForkedChild child([&] {
-    // CAP_SYS_RESOURCE and CAP_SYS_ADMIN know no such limit. Who cannot become
-    // another user has neither.
-    (void)BecomeUser(kUnprivileged);
+    // CAP_SYS_RESOURCE and CAP_SYS_ADMIN know no such limit.
+    if (!BecomeUserOfItsOwn()) return kCannotBecomeUser;
     rlimit limit = {};
     if (::getrlimit(RLIMIT_NOFILE, &limit) < 0) return 2;
     limit.rlim_cur = 64;
@@ -322,7 +318,9 @@ TEST(ScmRightsTest, TooManyUnreadDescriptorsMeanWaitNotFail) {
     }
     return SendMessage(pair.a.get(), "x", batch).ok() ? 0 : 7;
   });
-  EXPECT_EQ(child.Wait(), 0)
+  const int code = child.Wait();
+  if (code == kCannotBecomeUser) GTEST_SKIP() << "takes root";
+  EXPECT_EQ(code, 0)
       << "2: no limit could be set, 3: no error, 4: another error, "
          "5 and 6: what was sent did not arrive, 7: no sending after that";
 }
@@ -377,7 +375,7 @@ TEST(ScmRightsTest, AnotherUserCannotForgeItsCredentials) {
   const Pair pair = MakePair();
   ASSERT_TRUE(EnableSenderIdentity(pair.b.get()).ok());
   ForkedChild child([&] {
-    if (!BecomeUser(kUnprivileged)) return kCannotBecomeUser;
+    if (!BecomeUserOfItsOwn()) return kCannotBecomeUser;
     const ucred forged = {::getppid(), 0, 0};
     char byte = 'x';
     iovec vector = {&byte, 1};

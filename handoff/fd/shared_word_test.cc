@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <random>
 #include <string>
 #include <utility>
 
@@ -129,9 +130,16 @@ TEST(SharedWordTest, ARaceBetweenProcessesHasExactlyOneWinner) {
     while (word.Load() != value) {
     }
   };
+  // Who starts the race would win nearly all of them: each side hesitates for a
+  // while of its own, so that now one and now the other is first.
+  const auto hesitate = [&](std::minstd_rand& random) {
+    for (auto left = random() % 1000; left > 0; --left) (void)turn.Load();
+  };
   ForkedChild child([&] {
+    std::minstd_rand random(1);
     for (uint32_t race = 1; race <= kRaces; ++race) {
       wait_for(turn, race);
+      hesitate(random);
       if (decided.CompareExchange(race, race | 0x8000'0000u) == race) {
         child_won.CompareExchange(0, race);
       }
@@ -140,12 +148,14 @@ TEST(SharedWordTest, ARaceBetweenProcessesHasExactlyOneWinner) {
     }
     return 0;
   });
+  std::minstd_rand random(2);
   int parent_wins = 0;
   int child_wins = 0;
   for (uint32_t race = 1; race <= kRaces; ++race) {
     decided.CompareExchange(decided.Load(), race);
     child_won.CompareExchange(child_won.Load(), 0);
     turn.CompareExchange(turn.Load(), race);
+    hesitate(random);
     const uint32_t found = decided.CompareExchange(race, race | 0x4000'0000u);
     wait_for(turn, race | 0x8000'0000u);
     const bool parent = found == race;

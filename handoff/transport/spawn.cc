@@ -17,6 +17,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "handoff/fd/scm_rights.h"
 
 namespace handoff {
 namespace {
@@ -116,6 +117,10 @@ absl::StatusOr<Child> SpawnSuccessor(
   Child child;
   child.socket.reset(pair[0]);
   const UniqueFd child_end(pair[1]);
+  // Before the child can send: a message that was sent before carries no
+  // credentials.
+  absl::Status identity = EnableSenderIdentity(child.socket.get());
+  if (!identity.ok()) return identity;
 
   SpawnSettings settings;
   if (const int error = settings.Set(child_end.get()); error != 0) {

@@ -22,7 +22,9 @@ inline constexpr char kInheritedSocketVariable[] = "HANDOFF_SOCKET_FD";
 struct Child {
   pid_t pid = 0;
   UniqueFd pidfd;
-  UniqueFd socket;  // our end of the pair, SOCK_SEQPACKET
+  // Our end of the pair, SOCK_SEQPACKET. Has asked for the sender's identity
+  // before the child could send anything.
+  UniqueFd socket;
 };
 
 // Executes `executable` (a path, never /proc/self/exe: after the binary was

@@ -123,7 +123,6 @@ TEST(SpawnTest, TheChildInheritsTheSocketAndTheStandardDescriptorsOnly) {
 
   EXPECT_EQ(::fcntl(child->socket.get(), F_GETFD), FD_CLOEXEC);
   EXPECT_EQ(::fcntl(child->pidfd.get(), F_GETFD), FD_CLOEXEC);
-  ASSERT_TRUE(EnableSenderIdentity(child->socket.get()).ok());
   ASSERT_TRUE(Await(child->pidfd.get()));
   absl::StatusOr<std::string> end = ReapChild(child->pidfd.get());
   ASSERT_TRUE(end.ok()) << end.status();

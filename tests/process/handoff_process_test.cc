@@ -100,7 +100,9 @@ TEST_F(HandoffTest, DescriptorTablesStayAsTheyWere) {
     EXPECT_NE(probe.WaitFor("failed FAILED_PRECONDITION"), "") << probe.Said();
     EXPECT_EQ(probe.WaitExit(), 1);
     ASSERT_NE(current->WaitFor("event refused"), "") << current->Said();
-    tables.push_back(DescriptorTable(current->pid()));
+    tables.push_back(tables.empty()
+                         ? DescriptorTable(current->pid())
+                         : SettledTable(current->pid(), tables.back()));
   }
   EXPECT_EQ(tables[1], tables[2]) << "a generation has another table than the "
                                      "one before, with the same clients";

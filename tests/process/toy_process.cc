@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -185,6 +186,17 @@ std::map<std::string, int> DescriptorTable(pid_t pid) {
       target.resize(colon);
     }
     ++table[target];
+  }
+  return table;
+}
+
+std::map<std::string, int> SettledTable(
+    pid_t pid, const std::map<std::string, int>& expected) {
+  const absl::Time deadline = absl::Now() + absl::Seconds(5);
+  std::map<std::string, int> table = DescriptorTable(pid);
+  while (table != expected && absl::Now() < deadline) {
+    ::sched_yield();
+    table = DescriptorTable(pid);
   }
   return table;
 }

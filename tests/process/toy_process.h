@@ -103,6 +103,11 @@ class ToyClient {
 // "anon_inode:[eventfd]", ..., each with how many there are.
 std::map<std::string, int> DescriptorTable(pid_t pid);
 
+// The same, once it is `expected`, or as it is when patience ends: a process
+// closes what it was sent a moment after it has said what became of it.
+std::map<std::string, int> SettledTable(
+    pid_t pid, const std::map<std::string, int>& expected);
+
 // Where main() is to run a toy service instead of the tests, does so and exits.
 void MaybeRunToyService(int argc, char** argv);
 
