@@ -1,0 +1,197 @@
+#include "tools/load/load.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
+#include "tools/load/connection.h"
+#include "tools/load/exchange.h"
+
+namespace handoff::load {
+namespace {
+
+// Of 1,540 connections; in this order in the enumeration.
+constexpr std::array<size_t, kKinds> kShares = {600, 400, 400, 40, 100};
+constexpr size_t kAllShares = 1540;
+
+constexpr std::array<const char*, kKinds> kKindNames = {
+    "requests", "streams", "uploads", "slow readers", "idle"};
+
+// Kept connections that are opened in one Tick(), so that the server's accept
+// queue has room for them.
+constexpr size_t kOpenAtOnce = 50;
+
+// One in so many connections of small requests is held in each handoff.
+constexpr size_t kHoldOneIn = 3;
+
+constexpr absl::Duration kCheckInterval = absl::Milliseconds(250);
+
+}  // namespace
+
+// Connects, asks once whether the server is well, and waits for its close.
+class Load::ShortConnection : public Connection::Owner {
+ public:
+  ShortConnection(EventLoop* loop, Tally* tally)
+      : tally_(*tally), connection_(loop, this) {}
+
+  void Open(const sockaddr_in& server) {
+    if (absl::Status opened = connection_.Open(server, false); !opened.ok()) {
+      OnFailure(std::string(opened.message()));
+      return;
+    }
+    connection_.Start(HealthOnce(), absl::ZeroDuration());
+  }
+
+  bool ended() const { return ended_; }
+  void CheckPatience() { connection_.CheckPatience(); }
+
+  void OnChecked(uint64_t bytes) override { tally_.bytes_checked += bytes; }
+  void OnAnswer(const std::string&) override {
+    ++tally_.requests_ok;
+    tally_.longest_answer_wait =
+        std::max(tally_.longest_answer_wait, connection_.waits().answer);
+    connection_.Close();
+    ended_ = true;
+  }
+  void OnFailure(const std::string& why) override {
+    ++tally_.requests_failed;
+    tally_.AddProblem(absl::StrCat("a short connection: ", why));
+    ended_ = true;
+  }
+
+ private:
+  Tally& tally_;
+  Connection connection_;
+  bool ended_ = false;
+};
+
+Load::Load(const Options& options, const sockaddr_in& server, EventLoop* loop,
+           Generations* generations, Tally* tally)
+    : options_(options),
+      server_(server),
+      loop_(*loop),
+      generations_(*generations),
+      tally_(*tally),
+      next_short_(loop->now()),
+      next_check_(loop->now()) {
+  for (size_t kind = 0; kind < kKinds; ++kind) {
+    const size_t count =
+        std::max<size_t>(1, options.kept * kShares[kind] / kAllShares);
+    kinds_.insert(kinds_.end(), count, static_cast<Kind>(kind));
+  }
+  // What rounding has left over.
+  kinds_.resize(std::max(kinds_.size(), options.kept), Kind::kRequests);
+}
+
+Load::~Load() = default;
+
+void Load::Tick() {
+  const absl::Time now = loop_.now();
+  if (!winding_down_) {
+    OpenKept();
+    OpenShort();
+  }
+  short_.erase(std::remove_if(short_.begin(), short_.end(),
+                              [](const auto& it) { return it->ended(); }),
+               short_.end());
+  if (now < next_check_) return;
+  next_check_ = now + kCheckInterval;
+  for (const auto& connection : kept_) connection->CheckPatience();
+  for (const auto& connection : short_) connection->CheckPatience();
+}
+
+void Load::OpenKept() {
+  for (size_t i = 0; i < kOpenAtOnce && kept_.size() < kinds_.size(); ++i) {
+    const size_t index = kept_.size();
+    kept_.push_back(std::make_unique<KeptConnection>(
+        kinds_[index], options_.seed + index, &loop_, &generations_, &tally_));
+    if (absl::Status opened = kept_.back()->Open(server_); !opened.ok()) {
+      kept_.back()->OnFailure(std::string(opened.message()));
+    }
+  }
+}
+
+void Load::OpenShort() {
+  if (options_.short_per_second <= 0) return;
+  // Where the client itself was held up, what it missed is not made up for: the
+  // rate is the most, not a promise.
+  next_short_ = std::max(next_short_, loop_.now() - absl::Milliseconds(50));
+  while (next_short_ <= loop_.now()) {
+    next_short_ += absl::Seconds(1 / options_.short_per_second);
+    short_.push_back(std::make_unique<ShortConnection>(&loop_, &tally_));
+    short_.back()->Open(server_);
+  }
+}
+
+bool Load::Prepared() const {
+  return kept_.size() == kinds_.size() &&
+         absl::c_all_of(kept_, [](const auto& connection) {
+           return connection->lost() || connection->prepared();
+         });
+}
+
+std::string Load::DescribeUnprepared() const {
+  std::array<size_t, kKinds> counts = {};
+  for (const auto& connection : kept_) {
+    if (!connection->lost() && !connection->prepared()) {
+      ++counts[static_cast<size_t>(connection->kind())];
+    }
+  }
+  std::string text;
+  for (size_t kind = 0; kind < kKinds; ++kind) {
+    if (counts[kind] == 0) continue;
+    absl::StrAppend(&text, text.empty() ? "" : ", ", counts[kind], " of ",
+                    kKindNames[kind]);
+  }
+  return text;
+}
+
+void Load::BeforeHandoff() {
+  for (const auto& connection : kept_) connection->BeforeHandoff();
+}
+
+size_t Load::CountCut() const {
+  return absl::c_count_if(
+      kept_, [](const auto& connection) { return connection->WasCut(); });
+}
+
+void Load::PlanHolds() {
+  size_t index = 0;
+  for (const auto& connection : kept_) {
+    if (connection->kind() == Kind::kRequests &&
+        ++index % kHoldOneIn == holding_) {
+      connection->PlanHold();
+    }
+  }
+  holding_ = (holding_ + 1) % kHoldOneIn;
+}
+
+void Load::OnServes() {
+  for (const auto& connection : kept_) connection->OnServes();
+}
+
+void Load::ShortStreams() {
+  for (const auto& connection : kept_) connection->ShortStreams();
+}
+
+void Load::WindDown() {
+  winding_down_ = true;
+  for (const auto& connection : kept_) connection->WindDown();
+}
+
+bool Load::Ended() const {
+  return short_.empty() &&
+         absl::c_all_of(kept_, [](const auto& it) { return it->ended(); });
+}
+
+size_t Load::CountKept() const {
+  return absl::c_count_if(kept_, [](const auto& it) { return it->kept(); });
+}
+
+size_t Load::CountLost() const {
+  return absl::c_count_if(kept_, [](const auto& it) { return it->lost(); });
+}
+
+}  // namespace handoff::load

@@ -1,0 +1,41 @@
+#ifndef HANDOFF_TOOLS_LOAD_TALLY_H_
+#define HANDOFF_TOOLS_LOAD_TALLY_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+
+namespace handoff::load {
+
+// What the clients saw, all of them together. Not thread-safe.
+struct Tally {
+  uint64_t requests_ok = 0;
+  uint64_t requests_failed = 0;
+  // Bytes of answers' bodies that came and were right.
+  uint64_t bytes_checked = 0;
+  // The longest wait for the first byte of an answer that was due at once, and
+  // the longest within a paced one, beyond its usual.
+  absl::Duration longest_answer_wait;
+  absl::Duration longest_pace_gap;
+
+  // What went wrong, of any kind; the run has failed if there is one. The first
+  // kMaxProblems are kept, the others counted.
+  static constexpr size_t kMaxProblems = 20;
+  std::vector<std::string> problems;
+  uint64_t further_problems = 0;
+
+  void AddProblem(std::string problem) {
+    if (problems.size() < kMaxProblems) {
+      problems.push_back(std::move(problem));
+    } else {
+      ++further_problems;
+    }
+  }
+};
+
+}  // namespace handoff::load
+
+#endif  // HANDOFF_TOOLS_LOAD_TALLY_H_
