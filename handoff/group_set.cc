@@ -242,6 +242,7 @@ void GroupSet::Thaw() {
 void GroupSet::Cancel() {
   awaited_->store(false);
   roster_->EndTracking();
+  roster_->BeginHandoff({});  // what was sent is nobody's business any more
   std::lock_guard<std::mutex> lock(steps_->mu);
   steps_->verdict = Steps::Verdict::kThaw;
   steps_->decided.notify_all();

@@ -299,7 +299,6 @@ absl::Status Process::Ready() {
     return absl::FailedPreconditionError("Ready() was called before");
   }
   if (taking_ != nullptr) {
-    const absl::Time begun = absl::Now();
     const absl::Status status =
         taking_->Commit(MakeReady(), [this] { return ApplyChanges(); });
     if (!status.ok()) {
@@ -310,12 +309,12 @@ absl::Status Process::Ready() {
     report_(Event::Kind::kCommitted, taking_->offer().handoff_id(),
             "this process serves now");
     if (taking_->adopted()) AdoptUntouched();
-    RecordTaking(begun);
-    StagedInventory& inventory = taking_->inventory();
-    inventory.named().clear();
-    inventory.sessions().clear();
-    inventory.blobs().clear();
-    taken_.clear();
+    groups_.AfterFirstPoll([this](int group, uint64_t at) {
+      std::lock_guard<std::mutex> lock(mu_);
+      first_polls_.emplace_back(group, at);
+      wake_();
+    });
+    // The sessions are still frozen: what else is to be done, Run() does.
   }
   answers_ = std::make_unique<Answers>(
       Answers::Sources{&belongings_.named, &roster_, &ledger_,

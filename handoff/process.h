@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/time/clock.h"
@@ -78,12 +79,13 @@ class Process : public Handoff {
   absl::Status RestoreBlobValue(const std::string& name);
   v1::Ready MakeReady();
   void AdoptUntouched();
-  void RecordTaking(absl::Time ready_at);
   void DropTaken();
   absl::Status CheckType(absl::string_view name) const;
 
   // The library's thread.
   void Run();
+  void RecordTaking();
+  void RecordBlackouts();
   void Accept(absl::Time now);
   void Hear(absl::Time now);
   void Answer(Channel channel, const v1::Frame& frame, absl::Time now);
@@ -123,6 +125,9 @@ class Process : public Handoff {
   std::map<uint64_t, std::string> lost_;  // types, by id
 
   // The library's thread.
+  std::map<int, uint64_t> taken_by_group_;
+  uint64_t taken_handoff_ = 0;
+  uint64_t cut_at_ = 0;
   std::unique_ptr<Giving> giving_;
   std::unique_ptr<Answers> answers_;
   std::list<Caller> callers_;
@@ -138,6 +143,8 @@ class Process : public Handoff {
   bool spawning_ = false;  // a child was started and has not ended
   bool busy_ = false;      // a handoff is under way, or done
   absl::optional<Child> new_child_;
+  // Groups whose first poll has returned, and when.
+  std::vector<std::pair<int, uint64_t>> first_polls_;
   std::string state_ = "serving";
 
   std::thread thread_;

@@ -5,7 +5,6 @@
 #include <map>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "handoff/process.h"
 
@@ -40,7 +39,7 @@ void Process::AdoptUntouched() {
   }
 }
 
-void Process::RecordTaking(absl::Time ready_at) {
+void Process::RecordTaking() {
   StagedInventory& inventory = taking_->inventory();
   v1::LedgerHandoff handoff;
   const uint64_t id = taking_->offer().handoff_id();
@@ -67,11 +66,10 @@ void Process::RecordTaking(absl::Time ready_at) {
     Add(handoff, taken ? v1::LedgerEntry::MOVED : v1::LedgerEntry::REFUSED,
         "blob", name, 0, taken ? "" : "not claimed by the successor");
   }
-  std::map<int, uint64_t> by_group;
   for (const auto& [session, taken] : taken_) {
     Add(handoff, v1::LedgerEntry::MOVED, "session", taken.session->type(),
         session, "");
-    ++by_group[roster_.GroupOf(*taken.session)];
+    ++taken_by_group_[roster_.GroupOf(*taken.session)];
   }
   for (const auto& [session, kept] : inventory.kept()) {
     const bool refused = refused_.count(session) != 0;
@@ -87,17 +85,27 @@ void Process::RecordTaking(absl::Time ready_at) {
         "the predecessor died after touching it");
   }
   ledger_.Add(std::move(handoff));
-  report_(Event::Kind::kNote, id,
-          absl::StrCat("from Ready to the commit: ",
-                       absl::FormatDuration(absl::Now() - ready_at)));
-  if (taking_->cut_at() == 0) return;
-  groups_.AfterFirstPoll([this, id, by_group, cut_at = taking_->cut_at()](
-                             int group, uint64_t polled_at) {
-    const auto sessions = by_group.find(group);
-    if (sessions == by_group.end()) return;
-    ledger_.AddBlackout(id, sessions->second,
-                        static_cast<double>(polled_at - cut_at) / 1e6);
-  });
+  taken_handoff_ = id;
+  cut_at_ = taking_->cut_at();
+  inventory.named().clear();
+  inventory.sessions().clear();
+  inventory.blobs().clear();
+  taken_.clear();
+}
+
+void Process::RecordBlackouts() {
+  std::vector<std::pair<int, uint64_t>> polls;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    polls.swap(first_polls_);
+  }
+  for (const auto& [group, at] : polls) {
+    const auto sessions = taken_by_group_.find(group);
+    // Adopted sessions were never cut.
+    if (sessions == taken_by_group_.end() || cut_at_ == 0) continue;
+    ledger_.AddBlackout(taken_handoff_, sessions->second,
+                        static_cast<double>(at - cut_at_) / 1e6);
+  }
 }
 
 }  // namespace handoff

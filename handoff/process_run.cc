@@ -99,6 +99,7 @@ v1::Status Process::MakeStatus() const {
 }
 
 void Process::Run() {
+  if (taking_ != nullptr) RecordTaking();
   const int listener = belongings_.named.front().fd->get();
   while (true) {
     absl::Time now = absl::Now();
@@ -123,6 +124,7 @@ void Process::Run() {
     }
     now = absl::Now();
     if (polled[1].revents != 0) Accept(now);
+    RecordBlackouts();
     TakeChild(now);
     Hear(now);
     Advance(now);

@@ -39,8 +39,8 @@ bool Outbox::Acknowledge(uint64_t seq, absl::Time now) {
   while (!unacknowledged_.empty() && unacknowledged_.front().seq <= seq) {
     descriptors_under_way_ -= unacknowledged_.front().descriptors;
     unacknowledged_.pop_front();
+    progress_ = now;
   }
-  progress_ = now;
   return true;
 }
 

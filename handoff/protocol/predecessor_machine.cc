@@ -82,6 +82,10 @@ void PredecessorMachine::OnFrame(const v1::Frame& frame,
                                  std::vector<UniqueFd> descriptors,
                                  absl::Time now) {
   if (!descriptors.empty() && !frame.has_hello()) return Unexpected(frame, now);
+  if (state_ == State::kAwaitHello && !frame.has_hello() &&
+      frame.body_case() != v1::Frame::BODY_NOT_SET) {
+    return Unexpected(frame, now);
+  }
   switch (frame.body_case()) {
     case v1::Frame::BODY_NOT_SET:
       if (frame.must_understand()) Unexpected(frame, now);

@@ -143,11 +143,15 @@ absl::Status StagedInventory::ApplySessions(const v1::Sessions& batch,
       return absl::InvalidArgumentError(
           absl::StrCat("session ", id, " was closed but never sent"));
     }
-    closed_.push_back(id);
+    closed_.insert(id);
     changes_.sessions.erase(id);
     changes_.gone.insert(id);
   }
   for (const v1::KeptSession& kept : batch.kept()) {
+    if (closed_.count(kept.id()) != 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("session ", kept.id(), " is kept but was closed"));
+    }
     if (sessions_.erase(kept.id()) > 0) {
       changes_.sessions.erase(kept.id());
       changes_.gone.insert(kept.id());
@@ -173,6 +177,7 @@ absl::Status StagedInventory::ApplyRecord(const v1::SessionRecord& record,
     return s;
   }
   if (kept_.count(record.id()) != 0) return malformed("was said to be kept");
+  if (closed_.count(record.id()) != 0) return malformed("was closed");
   if (static_cast<uint64_t>(record.descriptors_size()) >
       limits_.session_descriptors) {
     return malformed(absl::StrCat("has more than ",

@@ -55,7 +55,7 @@ class StagedInventory {
   // Sessions that stay with the predecessor, and why; by id.
   const std::map<uint64_t, v1::KeptSession>& kept() const { return kept_; }
   // Sessions that ended at the predecessor after they had been sent.
-  const std::vector<uint64_t>& closed() const { return closed_; }
+  const std::set<uint64_t>& closed() const { return closed_; }
 
   // What has come, changed or gone since the last call.
   struct Changes {
@@ -80,7 +80,7 @@ class StagedInventory {
   std::map<std::string, Blob> blobs_;
   std::map<uint64_t, Session> sessions_;
   std::map<uint64_t, v1::KeptSession> kept_;
-  std::vector<uint64_t> closed_;
+  std::set<uint64_t> closed_;
   Changes changes_;
   uint64_t state_bytes_ = 0;
 };

@@ -11,6 +11,16 @@ namespace {
 // Besides the pidfd: the word, and the FileDescriptorSet.
 constexpr size_t kOfferDescriptors = 3;
 
+bool Reads(const v1::Hello& hello, const v1::NegotiatedType& type) {
+  for (const v1::StateType& reads : hello.reads()) {
+    if (reads.name() == type.name()) {
+      return reads.lowest() <= type.version() &&
+             type.version() <= reads.highest();
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 SuccessorMachine::SuccessorMachine(Config config, absl::Time now)
@@ -85,6 +95,15 @@ void SuccessorMachine::OnOffer(const v1::Frame& frame,
                     config_.limits.named_descriptors)),
                 now);
   }
+  for (const v1::NegotiatedType& type : offer.writes()) {
+    if (Reads(config_.hello, type)) continue;
+    return Fail(v1::Abort::MISMATCH,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "an offer of version ", type.version(),
+                    " of state type \"", type.name(),
+                    "\", which this process did not say that it reads")),
+                now);
+  }
   offer_ = offer;
   descriptors.erase(descriptors.begin());
   offer_descriptors_ = std::move(descriptors);
@@ -132,7 +151,7 @@ void SuccessorMachine::OnFrame(const v1::Frame& frame,
     v1::Frame ack;
     ack.mutable_batch_ack()->set_seq(frame.seq());
     Push(std::move(ack), now);
-    return Enter(state_, now + config_.deadlines.frame);
+    return Enter(state_, now + Silence());
   }
   if (frame.has_pre_copied() && state_ == State::kStaging) {
     const v1::PreCopied& counts = frame.pre_copied();
@@ -178,7 +197,15 @@ void SuccessorMachine::Ready(v1::Ready ready, absl::Time now) {
   frame.set_must_understand(true);
   *frame.mutable_ready() = std::move(ready);
   Push(std::move(frame), now);
-  Enter(State::kReady, now + config_.deadlines.frame);
+  Enter(State::kReady, now + Silence());
+}
+
+absl::Duration SuccessorMachine::Silence() const {
+  const Deadlines& limit = config_.deadlines;
+  // Nothing need change in the second round, nor after it: then Final is the
+  // next frame, and groups quiesce and are cut before it.
+  return state_ < State::kStaged ? limit.frame
+                                 : limit.frame + limit.quiesce + limit.frozen;
 }
 
 void SuccessorMachine::OnDecoded(absl::Time now) {
@@ -193,6 +220,7 @@ void SuccessorMachine::OnDecoded(absl::Time now) {
   frame.mutable_committed();
   Push(std::move(frame), now);
   commands_.push_back(Command::kServe);
+  if (closed_) commands_.push_back(Command::kReleased);
   Enter(closed_ ? State::kEnded : State::kCommitted,
         closed_ ? absl::InfiniteFuture() : now + config_.deadlines.released);
 }

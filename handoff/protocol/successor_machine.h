@@ -102,6 +102,8 @@ class SuccessorMachine {
                absl::Time now);
   void OnFinal(const v1::Final& final_counts, absl::Time now);
   void Adopt(absl::Time now);
+  // How long nothing may come while something must.
+  absl::Duration Silence() const;
 
   const Config config_;
   OutcomeWord* word_ = nullptr;
