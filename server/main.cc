@@ -1,0 +1,163 @@
+// A small HTTP service whose binary can be replaced while it serves. README.md
+// has the flags, the routes, and how to upgrade it.
+
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "handoff/handoff.h"
+#include "server/log.h"
+#include "server/process_setup.h"
+#include "server/server_state.pb.h"
+#include "server/service.h"
+#include "server/settings.h"
+#include "server/signals.h"
+
+namespace handoff::server {
+namespace {
+
+constexpr int kOk = 0;
+constexpr int kFailed = 1;
+constexpr int kBadFlags = 2;
+
+// Says in one line why nobody is served by this process; the exit code.
+int Complain(const absl::Status& status, absl::string_view what) {
+  const std::string line =
+      absl::StrCat("handoff_server: ", what, ": ", status.message(), "\n");
+  fputs(line.c_str(), stderr);
+  return kFailed;
+}
+
+// Where INVALID_ARGUMENT means a flag.
+int ComplainOfFlags(const absl::Status& status, absl::string_view what) {
+  const int code = Complain(status, what);
+  return absl::IsInvalidArgument(status) ? kBadFlags : code;
+}
+
+absl::StatusOr<Options> MakeOptions(const Settings& settings, char** argv,
+                                    Observer* observer) {
+  absl::StatusOr<std::string> executable = ResolveExecutable(argv[0]);
+  if (!executable.ok()) return executable.status();
+  Options options;
+  options.path = settings.handoff;
+  options.label = settings.label;
+  options.state_types = {{kHttp, kLowestStateVersion,
+                          settings.max_state_version,
+                          v1::HttpConnection::descriptor()}};
+  options.deadlines.staging = settings.staging_deadline;
+  options.deadlines.frozen = settings.frozen_deadline;
+  options.deadlines.watch = settings.watch;
+  options.deadlines.drain = settings.drain_deadline;
+  options.executable = *std::move(executable);
+  for (char** argument = argv; *argument != nullptr; ++argument) {
+    options.arguments.push_back(*argument);
+  }
+  options.observer = observer;
+  return options;
+}
+
+// Until the process has to end; the exit code.
+int ServeUntilEnd(Handoff& handoff, Service& service,
+                  const Settings& settings) {
+  std::atomic<bool> stopping{false};
+  Signals signals([&](int number) {
+    if (number == SIGUSR2) {
+      const absl::Status started = handoff.StartSuccessor();
+      Log(started.ok() ? "SIGUSR2: a successor is started"
+                       : absl::StrCat("SIGUSR2: no successor is started: ",
+                                      started.ToString()));
+      return;
+    }
+    if (stopping.exchange(true)) {
+      Log("asked to stop again: waiting for no more answers");
+      service.EndDrain();
+      return;
+    }
+    Log("asked to stop: draining");
+    handoff.Stop();
+  });
+
+  const absl::StatusOr<Ended> ended = handoff.Wait();
+  if (ended.ok() && *ended == Ended::kHandedOff) {
+    Log("handed off");
+    return kOk;
+  }
+  if (!ended.ok()) {
+    Log(absl::StrCat("handoffs have failed for good: ",
+                     ended.status().ToString()));
+  }
+  const size_t cut_off = service.Drain(settings.drain_deadline);
+  Log(absl::StrCat("stopped; connections that had to be closed: ", cut_off));
+  return ended.ok() ? kOk : kFailed;
+}
+
+int Main(int argc, char** argv) {
+  Signals::BeforeStart();
+  const absl::StatusOr<Settings> settings = ReadFlags(argc, argv);
+  if (!settings.ok()) return ComplainOfFlags(settings.status(), "bad flags");
+
+  LogObserver observer;
+  absl::StatusOr<Options> options = MakeOptions(*settings, argv, &observer);
+  if (!options.ok()) return Complain(options.status(), "cannot start");
+  const absl::StatusOr<size_t> descriptors = RaiseDescriptorLimit();
+  if (!descriptors.ok()) return Complain(descriptors.status(), "cannot start");
+  const size_t max_connections =
+      ConnectionsFor(*descriptors, settings->max_connections);
+
+  // The workers outlive the Handoff, which calls them as long as it is there.
+  ServiceInfo info;
+  Service service(&info, settings->workers, max_connections);
+  absl::StatusOr<std::unique_ptr<Handoff>> handoff =
+      Handoff::Start(*std::move(options));
+  if (!handoff.ok()) {
+    return ComplainOfFlags(handoff.status(),
+                           absl::StrCat("cannot start at ", settings->handoff));
+  }
+  info.pid = getpid();
+  info.label = settings->label;
+  info.generation = (*handoff)->generation();
+  info.limits = settings->limits;
+
+  Signals::BlockInAllThreads();
+  const absl::StatusOr<int> listener =
+      (*handoff)->Listen(kHttp, settings->http);
+  if (!listener.ok()) {
+    return ComplainOfFlags(listener.status(),
+                           absl::StrCat("cannot listen at ", settings->http));
+  }
+  const absl::StatusOr<std::string> address = ListenerAddress(*listener);
+  if (!address.ok()) return Complain(address.status(), "cannot listen");
+  service.Register(**handoff);
+  service.Listen(*listener);
+  absl::Status ready = (*handoff)->TakeSessions(kHttp, &service);
+  service.StartThreads();
+  if (ready.ok()) ready = (*handoff)->Ready();
+  if (!ready.ok()) {
+    service.Stop();
+    return Complain(ready, "cannot take over");
+  }
+  service.Serve();
+  if (max_connections < settings->max_connections) {
+    Log(absl::StrCat("RLIMIT_NOFILE is ", *descriptors, ": at most ",
+                     max_connections, " connections"));
+  }
+
+  printf("ready pid=%d generation=%llu http=%s\n", static_cast<int>(info.pid),
+         static_cast<unsigned long long>(info.generation), address->c_str());
+  fflush(stdout);
+
+  const int code = ServeUntilEnd(**handoff, service, *settings);
+  service.Stop();
+  return code;
+}
+
+}  // namespace
+}  // namespace handoff::server
+
+int main(int argc, char** argv) { return handoff::server::Main(argc, argv); }

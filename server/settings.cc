@@ -1,0 +1,219 @@
+#include "server/settings.h"
+
+#include <limits>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/reflection.h"
+#include "absl/flags/usage.h"
+#include "absl/flags/usage_config.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "handoff/handoff.h"
+#include "server/connection.h"
+
+ABSL_FLAG(std::string, http, "tcp:127.0.0.1:8080",
+          "where to serve HTTP: tcp:HOST:PORT, tcp:[V6]:PORT or unix:/PATH; "
+          "port 0 lets the kernel choose. A predecessor's listener is used "
+          "wherever it listens");
+ABSL_FLAG(std::string, handoff, "",
+          "path of the Unix socket at which processes of this service meet; "
+          "required");
+ABSL_FLAG(std::string, label, "", "shown by /whoami and by tools");
+ABSL_FLAG(int, workers, 2, "event loops, each with a thread");
+ABSL_FLAG(uint64_t, max_connections, 10000,
+          "connections at the same time; fewer where RLIMIT_NOFILE is too low");
+ABSL_FLAG(uint64_t, max_header_bytes, 32768,
+          "request target, header names and values; 431 beyond it");
+ABSL_FLAG(uint64_t, max_body_bytes, 67108864, "request body; 413 beyond it");
+ABSL_FLAG(absl::Duration, idle_timeout, absl::Seconds(60),
+          "how long a connection may wait for its next request");
+ABSL_FLAG(
+    absl::Duration, request_timeout, absl::Seconds(30),
+    "how long a header may take to arrive, and how long a body may stall; "
+    "408 beyond it");
+ABSL_FLAG(absl::Duration, write_timeout, absl::Seconds(120),
+          "how long a client may leave its answer unread before it is reset");
+ABSL_FLAG(absl::Duration, drain_deadline, absl::Seconds(30),
+          "how long what cannot move, or is in flight at SIGTERM, may go on");
+ABSL_FLAG(absl::Duration, watch, absl::Seconds(10),
+          "how long to stay after a handoff, to take over again from a "
+          "successor that crashes");
+ABSL_FLAG(absl::Duration, staging_deadline, absl::Seconds(60),
+          "how long a successor may take to receive and restore everything");
+ABSL_FLAG(absl::Duration, frozen_deadline, absl::Seconds(2),
+          "how long connections may stand still in a handoff before it is "
+          "aborted");
+ABSL_FLAG(uint32_t, max_state_version, handoff::server::kHighestStateVersion,
+          "the highest version of a connection's state to write and read; 1 "
+          "before a rollback to a release that knows no other");
+
+namespace handoff::server {
+namespace {
+
+// Of http-parser: 80 KiB for a header section, separators included.
+constexpr uint64_t kMostHeaderBytes = 64 * 1024;
+constexpr uint64_t kFewestHeaderBytes = 256;
+constexpr int kMostWorkers = 256;
+constexpr uint64_t kMostConnections = 1'000'000;
+
+absl::Status Wrong(absl::string_view flag, absl::string_view value,
+                   absl::string_view takes) {
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--", flag, "=", value, " cannot be used: it takes ", takes));
+}
+
+absl::Status CheckRange(absl::string_view flag, uint64_t value, uint64_t least,
+                        uint64_t most) {
+  if (value >= least && value <= most) return absl::OkStatus();
+  return Wrong(flag, absl::StrCat(value),
+               absl::StrCat("a number from ", least, " to ", most));
+}
+
+absl::Status CheckDuration(absl::string_view flag, absl::Duration value,
+                           absl::Duration least) {
+  constexpr absl::Duration kMost = absl::Hours(24 * 365);
+  if (value >= least && value <= kMost) return absl::OkStatus();
+  return Wrong(flag, absl::FormatDuration(value),
+               absl::StrCat("a time from ", absl::FormatDuration(least),
+                            " to a year, as in 500ms or 30s or 5m"));
+}
+
+// absl::ParseCommandLine() ends the process with another code and several
+// lines, so flags are checked before it sees them.
+absl::Status CheckArguments(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    absl::string_view argument = argv[i];
+    if (!absl::StartsWith(argument, "-") || argument == "-" ||
+        argument == "--") {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "'", argument, "' is no flag: give flags as --name=value"));
+    }
+    argument.remove_prefix(absl::StartsWith(argument, "--") ? 2 : 1);
+    const size_t equals = argument.find('=');
+    const absl::string_view name = argument.substr(0, equals);
+    if (name == "help" || name == "helpfull") continue;
+    absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
+    if (flag == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "there is no flag --", name, ": --help lists those there are"));
+    }
+    absl::string_view value;
+    if (equals != absl::string_view::npos) {
+      value = argument.substr(equals + 1);
+    } else if (i + 1 < argc) {
+      value = argv[++i];
+    } else {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--", name, " needs a value: --", name, "=VALUE"));
+    }
+    std::string error;
+    if (!flag->ParseFrom(value, &error)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--", name, "=", value, " cannot be read", error.empty() ? "" : ": ",
+          error, "; for instance --", name, "=", flag->DefaultValue()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// As far as that can be seen without asking the system.
+bool IsAddress(absl::string_view address) {
+  if (absl::ConsumePrefix(&address, "unix:")) {
+    return absl::StartsWith(address, "/");
+  }
+  if (!absl::ConsumePrefix(&address, "tcp:")) return false;
+  const size_t colon = address.rfind(':');
+  uint32_t port;
+  return colon != absl::string_view::npos && colon > 0 &&
+         absl::SimpleAtoi(address.substr(colon + 1), &port) && port <= 65535;
+}
+
+absl::Status CheckSettings(const Settings& s) {
+  if (s.handoff.empty()) {
+    return absl::InvalidArgumentError(
+        "--handoff is required: --handoff=/run/service/handoff.sock, in a "
+        "folder that only this user can write");
+  }
+  if (!IsAddress(s.http)) {
+    return Wrong("http", s.http, "tcp:HOST:PORT, tcp:[V6]:PORT or unix:/PATH");
+  }
+  if (s.label.size() > kMaxNameBytes) {
+    return Wrong("label", "...", absl::StrCat(kMaxNameBytes, " bytes"));
+  }
+  const struct {
+    absl::string_view flag;
+    uint64_t value, least, most;
+  } numbers[] = {
+      // A negative number of workers is very large here.
+      {"workers", static_cast<uint64_t>(s.workers), 1, kMostWorkers},
+      {"max_connections", s.max_connections, 1, kMostConnections},
+      {"max_header_bytes", s.limits.max_header_bytes, kFewestHeaderBytes,
+       kMostHeaderBytes},
+      {"max_body_bytes", s.limits.max_body_bytes, 0,
+       std::numeric_limits<int64_t>::max()},
+      {"max_state_version", s.max_state_version, kLowestStateVersion,
+       kHighestStateVersion},
+  };
+  for (const auto& n : numbers) {
+    absl::Status status = CheckRange(n.flag, n.value, n.least, n.most);
+    if (!status.ok()) return status;
+  }
+  const struct {
+    absl::string_view flag;
+    absl::Duration value, least;
+  } durations[] = {
+      {"idle_timeout", s.limits.idle_timeout, absl::Milliseconds(1)},
+      {"request_timeout", s.limits.request_timeout, absl::Milliseconds(1)},
+      {"write_timeout", s.limits.write_timeout, absl::Milliseconds(1)},
+      {"staging_deadline", s.staging_deadline, absl::Milliseconds(1)},
+      {"frozen_deadline", s.frozen_deadline, absl::Milliseconds(1)},
+      {"drain_deadline", s.drain_deadline, absl::ZeroDuration()},
+      {"watch", s.watch, absl::ZeroDuration()},
+  };
+  for (const auto& d : durations) {
+    absl::Status status = CheckDuration(d.flag, d.value, d.least);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Settings> ReadFlags(int argc, char** argv) {
+  absl::FlagsUsageConfig usage;
+  usage.contains_help_flags = [](absl::string_view file) {
+    return absl::EndsWith(file, "server/settings.cc");  // not Abseil's own
+  };
+  absl::SetFlagsUsageConfig(usage);
+  absl::SetProgramUsageMessage(
+      "serves HTTP, and hands its connections to the next process that is "
+      "started with the same --handoff");
+  if (absl::Status s = CheckArguments(argc, argv); !s.ok()) return s;
+  absl::ParseCommandLine(argc, argv);
+
+  Settings s;
+  s.http = absl::GetFlag(FLAGS_http);
+  s.handoff = absl::GetFlag(FLAGS_handoff);
+  s.label = absl::GetFlag(FLAGS_label);
+  s.workers = absl::GetFlag(FLAGS_workers);
+  s.max_connections = absl::GetFlag(FLAGS_max_connections);
+  s.max_state_version = absl::GetFlag(FLAGS_max_state_version);
+  s.limits.max_header_bytes = absl::GetFlag(FLAGS_max_header_bytes);
+  s.limits.max_body_bytes = absl::GetFlag(FLAGS_max_body_bytes);
+  s.limits.idle_timeout = absl::GetFlag(FLAGS_idle_timeout);
+  s.limits.request_timeout = absl::GetFlag(FLAGS_request_timeout);
+  s.limits.write_timeout = absl::GetFlag(FLAGS_write_timeout);
+  s.drain_deadline = absl::GetFlag(FLAGS_drain_deadline);
+  s.watch = absl::GetFlag(FLAGS_watch);
+  s.staging_deadline = absl::GetFlag(FLAGS_staging_deadline);
+  s.frozen_deadline = absl::GetFlag(FLAGS_frozen_deadline);
+  if (absl::Status status = CheckSettings(s); !status.ok()) return status;
+  return s;
+}
+
+}  // namespace handoff::server

@@ -1,0 +1,35 @@
+#ifndef HANDOFF_SERVER_SETTINGS_H_
+#define HANDOFF_SERVER_SETTINGS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/service_info.h"
+
+namespace handoff::server {
+
+// What the command line asks for, checked.
+struct Settings {
+  std::string http;
+  std::string handoff;
+  std::string label;
+  int workers = 0;
+  size_t max_connections = 0;
+  uint32_t max_state_version = 0;
+  ConnectionLimits limits;
+  absl::Duration drain_deadline;
+  absl::Duration watch;
+  absl::Duration staging_deadline;
+  absl::Duration frozen_deadline;
+};
+
+// INVALID_ARGUMENT with a line that says which flag is wrong and what it takes.
+// "--help" prints the flags and ends the process.
+absl::StatusOr<Settings> ReadFlags(int argc, char** argv);
+
+}  // namespace handoff::server
+
+#endif  // HANDOFF_SERVER_SETTINGS_H_

@@ -1,0 +1,237 @@
+#include "server/worker.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <chrono>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/log.h"
+
+namespace handoff::server {
+namespace {
+
+// How late a timeout may act. Also how long accepting pauses where it cannot go
+// on: at the limit of connections, or without a free descriptor.
+constexpr std::chrono::milliseconds kSweepInterval(100);
+
+// So that of several workers that wake up one does not take all.
+constexpr int kAcceptsPerTurn = 8;
+
+}  // namespace
+
+Worker::Worker(ServiceInfo* info, ConnectionCount* count)
+    : info_(info), count_(count) {}
+
+Worker::~Worker() { Unregister(); }
+
+void Worker::Listen(int listener) {
+  listener_fd_ = listener;
+  WaitToAccept();
+}
+
+absl::Status Worker::Restore(const std::shared_ptr<Session>& session,
+                             const SessionSnapshot& snapshot) {
+  const auto it = peers_.find(session->id());
+  if (it != peers_.end()) return it->second->Restore(snapshot);
+  auto peer = MakePeer(session);
+  if (absl::Status s = peer->Restore(snapshot); !s.ok()) {
+    peer->Unregister();
+    return s;
+  }
+  peers_.emplace(session->id(), std::move(peer));
+  count_->Add();
+  handle_->Adopt(*session);
+  return absl::OkStatus();
+}
+
+void Worker::Drop(const Session& session) {
+  const auto it = peers_.find(session.id());
+  if (it == peers_.end()) return;
+  it->second->Unregister();
+  peers_.erase(it);
+  count_->Remove();
+}
+
+std::shared_ptr<Peer> Worker::MakePeer(std::shared_ptr<Session> session) {
+  Peer::Keeper* keeper = this;
+  return std::make_shared<Peer>(keeper, &loop_, info_, &scratch_,
+                                std::move(session));
+}
+
+void Worker::Run() {
+  WaitToSweep();
+  loop_.run();
+}
+
+void Worker::Stop() { loop_.stop(); }
+
+void Worker::Unregister() {
+  if (listener_.is_open()) listener_.release();
+  for (auto& [id, peer] : peers_) peer->Unregister();
+}
+
+void Worker::Drain() {
+  accepting_ = false;
+  if (listener_.is_open()) listener_.release();
+  waits_to_accept_ = false;
+  const absl::Time now = MonotonicNow();
+  // Ending a peer changes the map.
+  std::vector<std::shared_ptr<Peer>> peers;
+  for (auto& [id, peer] : peers_) peers.push_back(peer);
+  for (auto& peer : peers) peer->OnDrain(now);
+}
+
+void Worker::CloseAll() {
+  std::vector<std::shared_ptr<Peer>> peers;
+  for (auto& [id, peer] : peers_) peers.push_back(peer);
+  for (auto& peer : peers) peer->Close();
+}
+
+void Worker::OnEnded(Peer& peer) {
+  peers_.erase(peer.id());
+  count_->Remove();
+  WaitToAccept();  // there may be room again
+}
+
+void Worker::WaitToAccept() {
+  if (!accepting_ || quiesced_ || waits_to_accept_ || listener_fd_ < 0) return;
+  if (!listener_.is_open()) {
+    boost::system::error_code error;
+    listener_.assign(listener_fd_, error);
+    if (error) {
+      Log(absl::StrCat("cannot wait for connections: ", error.message()));
+      return;
+    }
+  }
+  waits_to_accept_ = true;
+  listener_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                       [this](const boost::system::error_code& error) {
+                         if (error == boost::asio::error::operation_aborted)
+                           return;
+                         waits_to_accept_ = false;
+                         Accept();
+                       });
+}
+
+void Worker::Accept() {
+  if (!accepting_ || quiesced_) return;
+  for (int i = 0; i < kAcceptsPerTurn; ++i) {
+    // The sweep tries again.
+    if (!count_->TryAdd()) return;
+    if (!AcceptOne()) {
+      count_->Remove();
+      if (short_of_resources_) return;
+      break;
+    }
+  }
+  WaitToAccept();
+}
+
+bool Worker::AcceptOne() {
+  UniqueFd client(
+      accept4(listener_fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (!client) {
+    // Errors of a connection that has ended already come here too (accept(2)):
+    // then the next wait reports what else there is.
+    const bool was_short = short_of_resources_;
+    short_of_resources_ = errno == EMFILE || errno == ENFILE ||
+                          errno == ENOBUFS || errno == ENOMEM;
+    if (short_of_resources_ && !was_short) {
+      Log(absl::StrCat("accepting pauses: ", strerror(errno)));
+    }
+    return false;
+  }
+  short_of_resources_ = false;
+  const int on = 1;
+  // Fails on a Unix socket, which needs none.
+  setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+
+  std::vector<NamedFd> descriptors;
+  descriptors.push_back({"client", std::move(client)});
+  std::shared_ptr<Session> session =
+      handle_->Open(kHttp, std::move(descriptors));
+  auto peer = MakePeer(session);
+  if (absl::Status s = peer->Open(); !s.ok()) {
+    Log(absl::StrCat("a connection is lost: ", s.ToString()));
+    session->Reset();
+    return false;
+  }
+  peers_.emplace(session->id(), std::move(peer));
+  return true;
+}
+
+void Worker::WaitToSweep() {
+  sweep_timer_.expires_after(kSweepInterval);
+  sweep_timer_.async_wait([this](const boost::system::error_code& error) {
+    if (error) return;
+    if (!quiesced_) Sweep();
+    WaitToSweep();
+  });
+}
+
+void Worker::Sweep() {
+  const absl::Time now = MonotonicNow();
+  std::vector<std::shared_ptr<Peer>> due;
+  for (auto& [id, peer] : peers_) {
+    if (now >= peer->deadline()) due.push_back(peer);
+  }
+  for (auto& peer : due) peer->OnTime(now);
+  WaitToAccept();
+}
+
+void Worker::ArmAll() {
+  for (auto& [id, peer] : peers_) peer->Arm();
+}
+
+void Worker::Post(std::function<void()> fn) {
+  boost::asio::post(loop_, std::move(fn));
+}
+
+absl::Status Worker::Snapshot(Session& session, SessionWriter& writer) {
+  const auto it = peers_.find(session.id());
+  if (it == peers_.end()) {
+    return absl::InternalError("a session that its worker does not know");
+  }
+  return it->second->Save(writer, &state_);
+}
+
+// The waits stay as they are: what they report from now on is let pass, and
+// Thaw waits anew for it.
+void Worker::Quiesce() { quiesced_ = true; }
+
+void Worker::Thaw() {
+  quiesced_ = false;
+  // Where the successor crashed after the commit, this process serves again.
+  Mode retiring = Mode::kRetiring;
+  info_->mode.compare_exchange_strong(retiring, Mode::kServing);
+  accepting_ = info_->mode != Mode::kDraining;
+  ArmAll();
+  WaitToAccept();
+}
+
+void Worker::Release(absl::Span<const std::shared_ptr<Session>> moved,
+                     absl::Span<const std::string> unclaimed) {
+  for (const std::shared_ptr<Session>& session : moved) Drop(*session);
+  Mode serving = Mode::kServing;
+  info_->mode.compare_exchange_strong(serving, Mode::kRetiring);
+  quiesced_ = false;
+  accepting_ =
+      std::find(unclaimed.begin(), unclaimed.end(), kHttp) != unclaimed.end() &&
+      info_->mode != Mode::kDraining;
+  if (!accepting_ && listener_.is_open()) {
+    listener_.release();
+    waits_to_accept_ = false;
+  }
+  ArmAll();
+  WaitToAccept();
+}
+
+}  // namespace handoff::server
