@@ -165,8 +165,9 @@ TEST_F(ConnectionTest, MeasuresTheWaitForAnAnswer) {
 TEST_F(ConnectionTest, AwaitsTheCloseThatWasAskedFor) {
   Connect(HealthOnce());
   Request(HealthOnce().request.size());
-  Answer("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
-  Until("the body", [&] { return client_.checked == 2; });
+  Answer(
+      "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nok\n");
+  Until("the body", [&] { return client_.checked == 3; });
   EXPECT_TRUE(client_.answers.empty());
   peer_.Reset();
   Until("the end", [&] { return !client_.answers.empty(); });

@@ -248,6 +248,12 @@ void Demonstration::ReadLedger() {
     Problem(absl::StrCat("the ledger has ", ledger->lost, " lost sessions"));
   }
   if (ledger->blackouts.empty()) Problem("the ledger has no blackouts");
+  for (HandoffReport& handoff : report_.handoffs) {
+    for (const BlackoutSample& sample : ledger->blackouts) {
+      if (sample.successor != handoff.successor) continue;
+      handoff.blackout = std::max(handoff.blackout, sample.milliseconds);
+    }
+  }
   report_.blackout_p50 = BlackoutQuantile(ledger->blackouts, 0.50);
   report_.blackout_p99 = BlackoutQuantile(ledger->blackouts, 0.99);
   report_.blackout_max = BlackoutQuantile(ledger->blackouts, 1);

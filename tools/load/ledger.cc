@@ -29,8 +29,8 @@ absl::StatusOr<LedgerSummary> ParseLedger(absl::string_view json) {
     summary.moved += handoff.moved();
     summary.lost += handoff.lost();
     for (const v1::Blackout& blackout : handoff.blackouts()) {
-      summary.blackouts.push_back(
-          {blackout.milliseconds(), blackout.sessions()});
+      summary.blackouts.push_back({blackout.milliseconds(), blackout.sessions(),
+                                   handoff.successor_pid()});
     }
   }
   return summary;

@@ -14,6 +14,7 @@ namespace handoff::load {
 struct BlackoutSample {
   double milliseconds = 0;
   uint64_t sessions = 0;
+  int64_t successor = 0;  // its pid
 };
 
 // The library's own account of the run's handoffs.

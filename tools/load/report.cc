@@ -38,16 +38,17 @@ bool Report::Passed() const {
 }
 
 std::string FormatTable(const Report& report) {
-  std::string text = absl::StrFormat("  %-8s %-20s %10s %10s %12s %13s\n",
-                                     "handoff", "successor started", "from pid",
-                                     "to pid", "ready after", "mid-message");
+  std::string text = absl::StrFormat(
+      "  %-8s %-20s %10s %10s %12s %13s %10s\n", "handoff", "successor started",
+      "from pid", "to pid", "ready after", "mid-message", "blackout");
   for (size_t i = 0; i < report.handoffs.size(); ++i) {
     const HandoffReport& handoff = report.handoffs[i];
-    absl::StrAppendFormat(&text, "  %-8d %-20s %10d %10d %12s %13s\n", i + 1,
-                          handoff.by_signal ? "by SIGUSR2" : "separately",
-                          handoff.predecessor, handoff.successor,
-                          Milliseconds(handoff.took),
-                          absl::StrCat(handoff.cut, "/", handoff.connections));
+    absl::StrAppendFormat(
+        &text, "  %-8d %-20s %10d %10d %12s %13s %10s\n", i + 1,
+        handoff.by_signal ? "by SIGUSR2" : "separately", handoff.predecessor,
+        handoff.successor, Milliseconds(handoff.took),
+        absl::StrCat(handoff.cut, "/", handoff.connections),
+        absl::StrFormat("%.1f ms", handoff.blackout));
   }
   const Tally& tally = report.tally;
   absl::StrAppend(&text, "\n");

@@ -22,6 +22,9 @@ struct HandoffReport {
   absl::Duration took;
   size_t connections = 0;  // kept ones that were open
   size_t cut = 0;          // of them, in the middle of a message
+  // Of the group that was frozen longest, by the library's count, in
+  // milliseconds.
+  double blackout = 0;
 };
 
 struct Report {
