@@ -127,6 +127,12 @@ void Answers::Run(Channel& channel, v1::Query::Kind kind,
       *replies.reply().add_items() = std::move(item);
       replies.Added(bytes);
     }
+    for (const std::string& blob : sources_.blobs) {
+      v1::InventoryItem* item = replies.reply().add_items();
+      item->set_category("blob");
+      item->set_name(blob);
+      replies.Added(item->ByteSizeLong());
+    }
     for (v1::InventoryItem& item : sources_.roster->Inventory()) {
       if (replies.failed()) return;
       const size_t bytes = item.ByteSizeLong();

@@ -27,6 +27,7 @@ class Answers {
   // All borrowed; must be safe to read on another thread.
   struct Sources {
     const std::vector<NamedDescriptor>* named;
+    std::vector<std::string> blobs;  // their names
     const Roster* roster;
     const LedgerBook* ledger;
     // Everything in Status but the counts of descriptors.

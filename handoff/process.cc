@@ -316,9 +316,12 @@ absl::Status Process::Ready() {
     });
     // The sessions are still frozen: what else is to be done, Run() does.
   }
-  answers_ = std::make_unique<Answers>(
-      Answers::Sources{&belongings_.named, &roster_, &ledger_,
-                       [this] { return MakeStatus(); }});
+  Answers::Sources sources = {&belongings_.named, {}, &roster_, &ledger_,
+                              [this] { return MakeStatus(); }};
+  for (const Belongings::Blob& blob : belongings_.blobs) {
+    sources.blobs.push_back(blob.name);
+  }
+  answers_ = std::make_unique<Answers>(std::move(sources));
   thread_ = std::thread([this] { Run(); });
   return absl::OkStatus();
 }

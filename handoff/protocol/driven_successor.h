@@ -116,9 +116,9 @@ class DrivenSuccessor {
 };
 
 inline std::string Name(SuccessorMachine::State state) {
-  static const char* const names[] = {"await-offer", "mapping",   "staging",
-                                      "staged",      "ready",     "decoding",
-                                      "committed",   "released",  "ended"};
+  static const char* const names[] = {"await-offer", "mapping",  "staging",
+                                      "staged",      "ready",    "decoding",
+                                      "committed",   "released", "ended"};
   return names[static_cast<int>(state)];
 }
 

@@ -63,8 +63,8 @@ TEST(FrameTest, ANameHasOneTo255PrintableBytes) {
   EXPECT_TRUE(CheckName("blob", "a").ok());
   EXPECT_TRUE(CheckName("blob", "größe \"7\"").ok());
   EXPECT_TRUE(CheckName("blob", std::string(255, 'x')).ok());
-  const std::string bad[] = {"", std::string(256, 'x'), "a\nb", "a\x7f",
-                             std::string("a\0b", 3), "\x1b[2J"};
+  const std::string bad[] = {"",      std::string(256, 'x'),  "a\nb",
+                             "a\x7f", std::string("a\0b", 3), "\x1b[2J"};
   for (const std::string& name : bad) {
     const absl::Status status = CheckName("blob", name);
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << '"' << name << '"';
@@ -77,8 +77,7 @@ TEST(FrameTest, TheHighestCommonProtocolIsSpoken) {
             kHighestProtocol);
   EXPECT_EQ(Protocol(0, kHighestProtocol + 10).value(), kHighestProtocol)
       << "a newer successor that still speaks ours";
-  EXPECT_EQ(Protocol(kLowestProtocol, kLowestProtocol).value(),
-            kLowestProtocol)
+  EXPECT_EQ(Protocol(kLowestProtocol, kLowestProtocol).value(), kLowestProtocol)
       << "an older successor";
 }
 
@@ -91,8 +90,8 @@ TEST(FrameTest, NoCommonProtocolIsAFailedPreconditionThatNamesBothRanges) {
     const auto version = Protocol(lowest, highest);
     ASSERT_FALSE(version.ok()) << lowest << " to " << highest;
     EXPECT_TRUE(absl::IsFailedPrecondition(version.status()));
-    EXPECT_NE(version.status().message().find(
-                  std::to_string(lowest) + " to " + std::to_string(highest)),
+    EXPECT_NE(version.status().message().find(std::to_string(lowest) + " to " +
+                                              std::to_string(highest)),
               std::string::npos)
         << version.status();
   }
