@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "handoff/protocol/driven_predecessor.h"
+#include "handoff/protocol/driven_successor.h"
 #include "handoff/protocol/test_frames.h"
 
 namespace handoff {
@@ -33,25 +36,15 @@ Limits SmallWindows() {
 }
 
 PredecessorMachine::Config PredecessorConfig(bool kill_stuck_successor) {
-  PredecessorMachine::Config config;
-  config.deadlines = DistinctDeadlines();
+  PredecessorMachine::Config config = DrivenPredecessor::DefaultConfig();
   config.limits = SmallWindows();
-  config.offer = OfferFrame().offer();
-  config.offer.clear_protocol();
-  config.offer.clear_writes();
-  config.offer_descriptors = {SharedNumberedFd(1), SharedNumberedFd(2),
-                              SharedNumberedFd(3)};
-  config.writes.push_back(HelloFrame().hello().reads(0));
   config.kill_stuck_successor = kill_stuck_successor;
   return config;
 }
 
 SuccessorMachine::Config SuccessorConfig() {
-  SuccessorMachine::Config config;
-  config.deadlines = DistinctDeadlines();
+  SuccessorMachine::Config config = DrivenSuccessor::DefaultConfig();
   config.limits = SmallWindows();
-  config.hello = HelloFrame().hello();
-  config.hello_descriptors = {SharedNumberedFd(1)};
   return config;
 }
 
