@@ -96,7 +96,7 @@ void Connection::OnRequest(absl::Time now) {
       case Endpoint::kHealthz: {
         ResponseHead head;
         if (mode == Mode::kDraining) head.status = 503;
-        Respond(head, mode == Mode::kDraining ? "draining\n" : "ok\n");
+        Respond(head, mode == Mode::kDraining ? "draining" : "ok");
         break;
       }
       case Endpoint::kWhoami:

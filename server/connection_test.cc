@@ -64,15 +64,15 @@ void ExpectPoliteEnd(ConnectionHarness& h) {
 
 TEST(ConnectionTest, AnswersHealthzAndKeepsTheConnection) {
   ConnectionHarness h;
-  EXPECT_EQ(Exchange(h, Get("/healthz")), Text("200 OK", "", "ok\n"));
-  EXPECT_EQ(Exchange(h, Get("/healthz?x=y#z")), Text("200 OK", "", "ok\n"));
-  EXPECT_EQ(Exchange(h, Get("http://a/healthz")), Text("200 OK", "", "ok\n"));
+  EXPECT_EQ(Exchange(h, Get("/healthz")), Text("200 OK", "", "ok"));
+  EXPECT_EQ(Exchange(h, Get("/healthz?x=y#z")), Text("200 OK", "", "ok"));
+  EXPECT_EQ(Exchange(h, Get("http://a/healthz")), Text("200 OK", "", "ok"));
   EXPECT_FALSE(h.ended());
 }
 
 TEST(ConnectionTest, HeadHasTheHeaderOfGetAndNoBody) {
   ConnectionHarness h;
-  const std::string whole = Text("200 OK", "", "ok\n");
+  const std::string whole = Text("200 OK", "", "ok");
   EXPECT_EQ(Exchange(h, "HEAD /healthz HTTP/1.1\r\nHost: a\r\n\r\n"),
             whole.substr(0, whole.size() - 3));
   EXPECT_EQ(Exchange(h, "HEAD /stream?bytes=12 HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -107,7 +107,7 @@ TEST(ConnectionTest, UnknownPathsAndMethodsAreAnsweredAndKept) {
                      "POST /nothing HTTP/1.1\r\nHost: a\r\n"
                      "Content-Length: 3\r\n\r\nabc"),
             Text("404 Not Found", "", "nothing is here\n"));
-  EXPECT_EQ(Exchange(h, Get("/healthz")), Text("200 OK", "", "ok\n"));
+  EXPECT_EQ(Exchange(h, Get("/healthz")), Text("200 OK", "", "ok"));
 }
 
 TEST(ConnectionTest, EchoGivesTheBodyBack) {
@@ -177,7 +177,7 @@ TEST(ConnectionTest, StreamFollowsItsRate) {
     ASSERT_EQ(got.size(), head + 100u * second) << "after " << second << " s";
   }
   EXPECT_EQ(got, Bytes(1000, StreamOf(1000)));
-  EXPECT_EQ(Exchange(h, Get("/healthz")), Text("200 OK", "", "ok\n"));
+  EXPECT_EQ(Exchange(h, Get("/healthz")), Text("200 OK", "", "ok"));
 }
 
 TEST(ConnectionTest, SlowStreamIsNoStalledClient) {
@@ -208,7 +208,7 @@ TEST(ConnectionTest, PipelinedRequestsAreAnsweredInOrder) {
       Exchange(h, absl::StrCat(Get("/stream?bytes=5"), Post("one"),
                                Get("/healthz"), Post("two"), Get("/nothing"))),
       absl::StrCat(Bytes(5, StreamOf(5)), Bytes(3, "one"),
-                   Text("200 OK", "", "ok\n"), Bytes(3, "two"),
+                   Text("200 OK", "", "ok"), Bytes(3, "two"),
                    Text("404 Not Found", "", "nothing is here\n")));
 }
 
@@ -228,7 +228,7 @@ TEST(ConnectionTest, ClientThatOnlySendsIsNotReadWithoutBound) {
     answers += more;
     h.Run();
   }
-  EXPECT_EQ(answers.size(), 1000 * Text("200 OK", "", "ok\n").size());
+  EXPECT_EQ(answers.size(), 1000 * Text("200 OK", "", "ok").size());
 }
 
 TEST(ConnectionTest, HalfClosedClientGetsItsWholeAnswer) {
@@ -260,7 +260,7 @@ TEST(ConnectionTest, EndInTheMiddleOfARequestIs400) {
 TEST(ConnectionTest, ConnectionCloseIsHonoured) {
   ConnectionHarness h;
   EXPECT_EQ(Exchange(h, Get("/healthz", "Connection: close\r\n")),
-            Text("200 OK", "Connection: close\r\n", "ok\n"));
+            Text("200 OK", "Connection: close\r\n", "ok"));
   ExpectPoliteEnd(h);
 }
 
@@ -269,9 +269,9 @@ TEST(ConnectionTest, Http10ClosesUnlessAskedToKeep) {
   EXPECT_EQ(Exchange(h,
                      "GET /healthz HTTP/1.0\r\n"
                      "Connection: keep-alive\r\n\r\n"),
-            Text("200 OK", "Connection: keep-alive\r\n", "ok\n"));
+            Text("200 OK", "Connection: keep-alive\r\n", "ok"));
   EXPECT_EQ(Exchange(h, "GET /healthz HTTP/1.0\r\n\r\n"),
-            Text("200 OK", "Connection: close\r\n", "ok\n"));
+            Text("200 OK", "Connection: close\r\n", "ok"));
   ExpectPoliteEnd(h);
 }
 
@@ -396,7 +396,7 @@ TEST(ConnectionTest, DrainingClosesIdleConnectionsAndEndsTheOthersPolitely) {
   reading.Drain();
   EXPECT_EQ(
       Exchange(reading, "Host: a\r\n\r\n"),
-      Text("503 Service Unavailable", "Connection: close\r\n", "draining\n"));
+      Text("503 Service Unavailable", "Connection: close\r\n", "draining"));
   ExpectPoliteEnd(reading);
 
   ConnectionHarness answering;
@@ -413,7 +413,7 @@ TEST(ConnectionTest, RetiringGivesOneMoreAnswer) {
   ConnectionHarness h;
   h.info().mode = Mode::kRetiring;
   EXPECT_EQ(Exchange(h, Get("/healthz")),
-            Text("200 OK", "Connection: close\r\n", "ok\n"));
+            Text("200 OK", "Connection: close\r\n", "ok"));
   ExpectPoliteEnd(h);
 }
 
