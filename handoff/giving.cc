@@ -69,6 +69,7 @@ Giving::Giving(const Process& process, Channel channel, SharedOutcome word)
     : process_(process), link_(std::move(channel)), word_(std::move(word)) {}
 
 Giving::~Giving() {
+  if (machine_ == nullptr) return;  // Create() failed
   // Before the word: groups that are frozen go on as it says.
   Abort("the process ends", absl::Now());
   for (auto c = machine_->NextCommand(); c.has_value();
@@ -164,7 +165,6 @@ void Giving::Carry(PredecessorMachine::Command command, absl::Time now) {
   switch (command) {
     case Command::kRunRound: {
       const bool first = machine_->state() == State::kFirstRound;
-      std::map<uint64_t, std::string> refused;
       if (first) {
         std::map<std::string, uint32_t> versions;
         for (const v1::NegotiatedType& type : machine_->offer().writes()) {
@@ -174,14 +174,14 @@ void Giving::Carry(PredecessorMachine::Command command, absl::Time now) {
         AddDescriptors();
       } else {
         for (const auto& r : machine_->ready().refused()) {
-          refused[r.id()] = r.reason();
+          process_.roster->RefuseSession(r.id(), r.reason());
         }
         for (const std::string& type : machine_->ready().refused_types()) {
           process_.roster->RefuseType(type);
         }
       }
       step_ = first ? Step_::kFirstRound : Step_::kSecondRound;
-      groups.StartRound(first, std::move(refused));
+      groups.StartRound(first);
       if (absl::Status s = AddBlobs(first); !s.ok()) {
         machine_->Abort(v1::Abort::SNAPSHOT, std::string(s.message()), now);
       }

@@ -84,14 +84,9 @@ class GroupSet::Member : public GroupHandle {
   Group* group() { return group_; }
   int index() const { return index_; }
 
-  void Round(std::shared_ptr<Steps> steps, bool first,
-             std::map<uint64_t, std::string> refused) {
-    group_->Post([this, steps, first, refused = std::move(refused)] {
+  void Round(std::shared_ptr<Steps> steps, bool first) {
+    group_->Post([this, steps, first] {
       if (steps->over()) return;
-      for (const auto& [id, reason] : refused) {
-        const std::shared_ptr<Session> session = set_->roster_->Find(id);
-        if (session != nullptr && BelongsHere(*session)) session->Keep(reason);
-      }
       auto sessions =
           std::make_shared<std::vector<std::shared_ptr<Session>>>(
               first ? set_->roster_->TrackGroup(index_)
@@ -149,10 +144,6 @@ class GroupSet::Member : public GroupHandle {
   }
 
  private:
-  bool BelongsHere(const Session& session) const {
-    return set_->roster_->GroupOf(session) == index_;
-  }
-
   void Slice(std::shared_ptr<Steps> steps,
              std::shared_ptr<std::vector<std::shared_ptr<Session>>> sessions,
              size_t from) {
@@ -198,10 +189,9 @@ void GroupSet::Begin(std::map<std::string, uint32_t> versions) {
   roster_->BeginHandoff(std::move(versions));
 }
 
-void GroupSet::StartRound(bool first,
-                          std::map<uint64_t, std::string> refused) {
+void GroupSet::StartRound(bool first) {
   steps_->Start(members_.size(), /*barrier=*/false);
-  for (auto& member : members_) member->Round(steps_, first, refused);
+  for (auto& member : members_) member->Round(steps_, first);
 }
 
 void GroupSet::StartQuiesce() {

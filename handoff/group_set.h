@@ -34,8 +34,7 @@ class GroupSet {
   void Begin(std::map<std::string, uint32_t> versions);
 
   // A live round: all sessions in the `first`, those that changed later.
-  // `refused` sessions, by id, stay here, with the reason.
-  void StartRound(bool first, std::map<uint64_t, std::string> refused);
+  void StartRound(bool first);
   // Every group stops taking input; then the barrier.
   void StartQuiesce();
   // Last snapshots; every group is frozen until Thaw() or StartRelease().

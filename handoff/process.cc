@@ -146,7 +146,10 @@ absl::StatusOr<int> Process::Listen(absl::string_view name,
   auto inherited = Claim(v1::Descriptors::LISTENER, name);
   if (!absl::IsNotFound(inherited.status())) return inherited;
   auto bound = BindListener(address);
-  if (!bound.ok()) return bound.status();
+  if (!bound.ok()) {
+    names_.erase(std::string(name));
+    return bound.status();
+  }
   belongings_.named.push_back(
       {v1::Descriptors::LISTENER, std::string(name), std::string(address),
        std::make_shared<UniqueFd>(*std::move(bound))});
@@ -159,7 +162,10 @@ absl::StatusOr<int> Process::Descriptor(
   auto inherited = Claim(v1::Descriptors::OTHER, name);
   if (!absl::IsNotFound(inherited.status())) return inherited;
   auto made = make();
-  if (!made.ok()) return made.status();
+  if (!made.ok()) {
+    names_.erase(std::string(name));
+    return made.status();
+  }
   belongings_.named.push_back(
       {v1::Descriptors::OTHER, std::string(name), "",
        std::make_shared<UniqueFd>(*std::move(made))});
@@ -274,10 +280,8 @@ v1::Ready Process::MakeReady() {
   std::set<std::string> unread;
   for (const auto& [id, staged] : taking_->inventory().sessions()) {
     if (receivers_.count(staged.record.type()) != 0) continue;
+    // By their type: their ids could be more than a frame holds.
     unread.insert(staged.record.type());
-    ready.add_refused()->set_id(id);
-    ready.mutable_refused(ready.refused_size() - 1)
-        ->set_reason("nobody takes sessions of its type");
   }
   for (const StateType& type : options_.state_types) {
     if (receivers_.count(type.name) == 0) unread.insert(type.name);

@@ -247,6 +247,7 @@ void Roster::BeginHandoff(std::map<std::string, uint32_t> versions) {
   std::lock_guard<std::mutex> lock(mu_);
   versions_ = std::move(versions);
   refused_types_.clear();
+  refused_.clear();
   sent_.clear();
   kept_.clear();
   closed_.clear();
@@ -256,6 +257,22 @@ void Roster::BeginHandoff(std::map<std::string, uint32_t> versions) {
 void Roster::RefuseType(const std::string& type) {
   std::lock_guard<std::mutex> lock(mu_);
   refused_types_.insert(type);
+  // All of them are to be looked at again, not only those that change.
+  for (const auto& [id, session] : sessions_) {
+    const auto it = changed_.find(session->group_);
+    if (session->type() == type && it != changed_.end()) {
+      it->second.push_back(session);
+    }
+  }
+}
+
+void Roster::RefuseSession(uint64_t id, const std::string& reason) {
+  std::lock_guard<std::mutex> lock(mu_);
+  const auto session = sessions_.find(id);
+  if (session == sessions_.end()) return;
+  refused_.emplace(id, reason);
+  const auto it = changed_.find(session->second->group_);
+  if (it != changed_.end()) it->second.push_back(session->second);
 }
 
 std::vector<std::shared_ptr<Session>> Roster::TrackGroup(int group) {
@@ -281,12 +298,6 @@ void Roster::EndTracking() {
   dropped.swap(changed_);
 }
 
-std::shared_ptr<Session> Roster::Find(uint64_t id) const {
-  std::lock_guard<std::mutex> lock(mu_);
-  const auto it = sessions_.find(id);
-  return it == sessions_.end() ? nullptr : it->second;
-}
-
 void Roster::Snapshot(Group& group, Session& session, GroupSnapshot& out) {
   if (session.ended_) return;
   session.changed_ = false;
@@ -295,14 +306,17 @@ void Roster::Snapshot(Group& group, Session& session, GroupSnapshot& out) {
   {
     std::lock_guard<std::mutex> lock(mu_);
     if (kept_.count(session.id()) != 0) return;
-    if (refused_types_.count(session.type()) != 0) {
-      session.keep_reason_ = "the successor takes no sessions of this type";
+    std::string reason = session.keep_reason_;
+    if (const auto it = refused_.find(session.id()); it != refused_.end()) {
+      reason = it->second.empty() ? "the successor refused it" : it->second;
+    } else if (refused_types_.count(session.type()) != 0) {
+      reason = "the successor takes no sessions of this type";
     }
-    if (!session.keep_reason_.empty()) {
+    if (!reason.empty()) {
       v1::KeptSession kept;
       kept.set_id(session.id());
       kept.set_type(session.type());
-      kept.set_reason(session.keep_reason_);
+      kept.set_reason(reason);
       sent_.erase(session.id());
       kept_[session.id()] = kept;
       out.kept.push_back(std::move(kept));

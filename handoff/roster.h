@@ -74,15 +74,16 @@ class Roster {
 
   // Forgets what an earlier handoff has sent. `versions`: of each type's state.
   void BeginHandoff(std::map<std::string, uint32_t> versions);
-  // Sessions of this type stay here: the successor takes none.
+  // What the successor does not take stays here, in this handoff: the next one
+  // may be to another binary. Before the round that tells it so.
   void RefuseType(const std::string& type);
+  void RefuseSession(uint64_t id, const std::string& reason);
   // All sessions of a group, and from here on note those that change. [loop]
   std::vector<std::shared_ptr<Session>> TrackGroup(int group);
   // Those of a tracked group that changed since their last Snapshot. [loop]
   std::vector<std::shared_ptr<Session>> TakeChanged(int group);
   // Ends what BeginHandoff() began.
   void EndTracking();
-  std::shared_ptr<Session> Find(uint64_t id) const;
   // Appends what has to be sent of `session` to `out`. The first time in a
   // handoff that is everything. [loop]
   void Snapshot(Group& group, Session& session, GroupSnapshot& out);
@@ -106,6 +107,7 @@ class Roster {
 
   std::map<std::string, uint32_t> versions_;
   std::set<std::string> refused_types_;
+  std::unordered_map<uint64_t, std::string> refused_;  // reasons
   std::unordered_set<uint64_t> sent_;
   std::unordered_map<uint64_t, v1::KeptSession> kept_;
   std::vector<uint64_t> closed_;  // not yet told

@@ -221,6 +221,22 @@ TEST_F(FailureTest, ASecondSuccessorIsRefusedWhileOneIsStaged) {
   ASSERT_TRUE(second.WaitReady()) << second.Said();
 }
 
+TEST_F(FailureTest, WhatAnAbortedSuccessorRefusedMovesToTheNext) {
+  ToyProcess first(With());
+  ASSERT_TRUE(first.WaitReady());
+  ToyClient client(first.port());
+  ASSERT_EQ(client.Ask("echo a"), "echo a");
+  for (const char* refusal : {"refuse", "drop_type"}) {
+    ToyProcess second(With({{refusal, "1"}, {"stop_at", "final-decoded"}}));
+    EXPECT_EQ(second.WaitExit(), -SIGKILL) << second.Said();
+    ASSERT_NE(first.WaitFor("event aborted"), "") << first.Said();
+    EXPECT_EQ(Who(client)[0], absl::StrCat(first.pid()));
+  }
+  ToyProcess third(With());
+  ASSERT_TRUE(third.WaitReady()) << third.Said();
+  EXPECT_EQ(client.Ask("who"), absl::StrCat(third.pid(), " 2 1 4"));
+}
+
 TEST_F(FailureTest, AGroupThatDoesNotQuiesceAbortsAndTheOthersGoOn) {
   ToyProcess first(With({{"hang", "quiesce"}, {"groups", "1"},
                          {"quiesce", "100ms"}}));

@@ -241,6 +241,28 @@ TEST_F(HandoffTest, SessionsOfATypeThatNobodyTakesStay) {
   EXPECT_EQ(Who(client)[0], absl::StrCat(first.pid()));
 }
 
+TEST_F(HandoffTest, MoreSessionsThanAFrameCouldNameStayByTheirType) {
+  rlimit limit;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  // Named one by one with a reason, they would fill more than 128 KiB.
+  const size_t count =
+      std::min<size_t>(3000, static_cast<size_t>(limit.rlim_cur) / 3);
+  ToyProcess first(With());
+  ASSERT_TRUE(first.WaitReady());
+  std::vector<std::unique_ptr<ToyClient>> clients;
+  for (size_t i = 0; i < count; ++i) {
+    clients.push_back(std::make_unique<ToyClient>(first.port()));
+    clients.back()->Send("echo a\n");
+  }
+  for (auto& client : clients) ASSERT_EQ(client->Line(), "echo a");
+  ToyProcess second(With({{"drop_type", "1"}}));
+  ASSERT_TRUE(second.WaitReady()) << second.Said();
+  ASSERT_NE(first.WaitFor("event released"), "") << first.Said();
+  for (auto& client : clients) client->Send("echo b\n");
+  for (auto& client : clients) ASSERT_EQ(client->Line(), "echo b");
+  EXPECT_EQ(Who(*clients[0])[0], absl::StrCat(first.pid()));
+}
+
 TEST_F(HandoffTest, AListenerThatIsNotClaimedIsServedByThePredecessorToItsEnd) {
   ToyProcess first(With({{"extra", "side"}, {"watch", "60s"}}));
   ASSERT_TRUE(first.WaitReady());
