@@ -267,7 +267,7 @@ absl::Status Demonstration::StopServers() {
   predecessors_.push_back(last);
   for (const pid_t pid : predecessors_) {
     absl::optional<int> ended;
-    const absl::Status gone =
+    absl::Status gone =
         Until(absl::StrCat("process ", pid, " to exit"), kExit, [&] {
           ended = processes_.Ended(pid);
           return ended.has_value();
@@ -302,7 +302,7 @@ absl::Status Demonstration::Until(absl::string_view what, absl::Duration most,
 
 void Demonstration::Problem(absl::string_view what) {
   progress_.Say(absl::StrCat("problem: ", what));
-  report_.tally.AddProblem(std::string(what));
+  report_.tally.AddProblem(absl::StrCat(what));
 }
 
 std::string Demonstration::Line() const {

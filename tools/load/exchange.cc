@@ -21,7 +21,7 @@ Exchange HealthOnce() {
   Exchange exchange;
   exchange.request = absl::StrCat("GET /healthz HTTP/1.1\r\n", kHost,
                                   "Connection: close\r\n\r\n");
-  exchange.text = "ok\n";
+  exchange.text = "ok";
   exchange.closes = true;
   return exchange;
 }

@@ -110,7 +110,7 @@ void KeptConnection::OnAnswer(const std::string& text) {
   if (asks_whoami_) {
     if (absl::Status right = CheckWhoami(text); !right.ok()) {
       connection_.Close();
-      OnFailure(std::string(right.message()));
+      OnFailure(absl::StrCat(right.message()));
       return;
     }
   }

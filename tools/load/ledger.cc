@@ -14,7 +14,7 @@ absl::StatusOr<LedgerSummary> ParseLedger(absl::string_view json) {
   google::protobuf::util::JsonParseOptions options;
   options.ignore_unknown_fields = true;
   const auto parsed = google::protobuf::util::JsonStringToMessage(
-      std::string(json), &reply, options);
+      absl::StrCat(json), &reply, options);
   if (!parsed.ok()) {
     return absl::InvalidArgumentError(
         absl::StrCat("the ledger: ", parsed.ToString()));

@@ -38,7 +38,7 @@ class Load::ShortConnection : public Connection::Owner {
 
   void Open(const sockaddr_in& server) {
     if (absl::Status opened = connection_.Open(server, false); !opened.ok()) {
-      OnFailure(std::string(opened.message()));
+      OnFailure(absl::StrCat(opened.message()));
       return;
     }
     connection_.Start(HealthOnce(), absl::ZeroDuration());
@@ -108,7 +108,7 @@ void Load::OpenKept() {
     kept_.push_back(std::make_unique<KeptConnection>(
         kinds_[index], options_.seed + index, &loop_, &generations_, &tally_));
     if (absl::Status opened = kept_.back()->Open(server_); !opened.ok()) {
-      kept_.back()->OnFailure(std::string(opened.message()));
+      kept_.back()->OnFailure(absl::StrCat(opened.message()));
     }
   }
 }

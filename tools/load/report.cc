@@ -76,8 +76,12 @@ std::string FormatTable(const Report& report) {
   AppendRow(&text, "time",
             absl::StrFormat("%.1f s", absl::ToDoubleSeconds(report.took)));
   if (!tally.problems.empty()) absl::StrAppend(&text, "\nwhat went wrong:\n");
-  for (const std::string& problem : tally.problems) {
-    absl::StrAppend(&text, "  ", problem, "\n");
+  for (const Tally::Problem& problem : tally.problems) {
+    absl::StrAppend(&text, "  ", problem.text);
+    if (problem.times > 1) {
+      absl::StrAppend(&text, ", ", Grouped(problem.times), " times");
+    }
+    absl::StrAppend(&text, "\n");
   }
   if (tally.further_problems > 0) {
     absl::StrAppend(&text, "  and ", Grouped(tally.further_problems),

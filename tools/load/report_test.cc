@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 
@@ -58,11 +59,13 @@ TEST(ReportTest, PassesOnlyIfNothingWentWrong) {
 TEST(ReportTest, TableNamesTheProblemsThatFitAndCountsTheOthers) {
   Report report = Good();
   for (size_t i = 0; i < Tally::kMaxProblems + 3; ++i) {
-    report.tally.AddProblem("broken");
+    report.tally.AddProblem(absl::StrCat("broken ", i));
+    report.tally.AddProblem("broken 0");
   }
   const std::string table = FormatTable(report);
   EXPECT_NE(table.find("1,234,567 ok"), std::string::npos) << table;
-  EXPECT_NE(table.find("broken"), std::string::npos) << table;
+  EXPECT_NE(table.find("broken 0, 24 times\n"), std::string::npos) << table;
+  EXPECT_NE(table.find("broken 19\n"), std::string::npos) << table;
   EXPECT_NE(table.find("and 3 more"), std::string::npos) << table;
 }
 

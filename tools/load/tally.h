@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -21,15 +22,24 @@ struct Tally {
   absl::Duration longest_answer_wait;
   absl::Duration longest_pace_gap;
 
-  // What went wrong, of any kind; the run has failed if there is one. The first
-  // kMaxProblems are kept, the others counted.
+  // What went wrong, of any kind, and how often; the run has failed if there is
+  // any. The first kMaxProblems sorts are kept, the others counted together.
   static constexpr size_t kMaxProblems = 20;
-  std::vector<std::string> problems;
+  struct Problem {
+    std::string text;
+    uint64_t times = 1;
+  };
+  std::vector<Problem> problems;
   uint64_t further_problems = 0;
 
-  void AddProblem(std::string problem) {
+  void AddProblem(std::string text) {
+    for (Problem& problem : problems) {
+      if (problem.text != text) continue;
+      ++problem.times;
+      return;
+    }
     if (problems.size() < kMaxProblems) {
-      problems.push_back(std::move(problem));
+      problems.push_back({std::move(text), 1});
     } else {
       ++further_problems;
     }
