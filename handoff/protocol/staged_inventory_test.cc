@@ -449,7 +449,10 @@ TEST_F(StagedInventoryTest, ChangesAreWhatCameChangedOrWentSinceTheLastCall) {
   EXPECT_EQ(changes.gone, std::set<uint64_t>()) << "5 was never here";
   EXPECT_EQ(changes.blobs, std::set<std::string>({"a"}));
 
-  ApplyOk(FrameOf().Session(7, {}, "two").Session(8, {}, "two"));
+  ApplyOk(FrameOf()
+              .Session(7, {}, "two")
+              .Session(8, {}, "two")
+              .Session(9, {}, "two"));
   ApplyOk(FrameOf().Session(10, {}).Session(11, {}));
   ApplyOk(FrameOf().Closed(8).Closed(11).Kept(9));
   ApplyOk(FrameOf().Blob("b", "x"));
