@@ -45,7 +45,7 @@ DescriptorInfo Describe(int fd) {
 
 std::string Kind(const UniqueFd& fd) {
   EXPECT_TRUE(fd.valid()) << std::strerror(errno);
-  return std::string(KindName(Describe(fd.get()).kind()));
+  return absl::StrCat(KindName(Describe(fd.get()).kind()));
 }
 
 UniqueFd Socket(int domain, int type, int protocol = 0) {

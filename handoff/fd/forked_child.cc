@@ -73,7 +73,7 @@ bool LimitDescriptors(int more) {
   ::close(next);
   rlimit limit = {};
   if (::getrlimit(RLIMIT_NOFILE, &limit) < 0) return false;
-  limit.rlim_cur = static_cast<rlim_t>(next + more);
+  limit.rlim_cur = static_cast<rlim_t>(next) + static_cast<rlim_t>(more);
   return ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
 }
 

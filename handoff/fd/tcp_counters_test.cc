@@ -89,8 +89,8 @@ bool Acknowledged(const UniqueFd& fd) {
   return queued == 0;
 }
 
-bool Event(const UniqueFd& fd, short event) {
-  pollfd poll = {fd.get(), event, 0};
+bool Event(const UniqueFd& fd, int event) {
+  pollfd poll = {fd.get(), static_cast<int16_t>(event), 0};
   return ::poll(&poll, 1, kDeadlineMilliseconds) == 1 &&
          (poll.revents & event) != 0;
 }

@@ -31,8 +31,8 @@ int SocketType(int fd) {
 
 // Waits for `events`, or for the peer to close. False where the deadline came
 // first; a deadline in the past polls once.
-absl::StatusOr<bool> Wait(int fd, short events, absl::Time deadline) {
-  pollfd poll = {fd, events, 0};
+absl::StatusOr<bool> Wait(int fd, int events, absl::Time deadline) {
+  pollfd poll = {fd, static_cast<int16_t>(events), 0};
   while (true) {
     const absl::Duration left = deadline - absl::Now();
     // Rounded up: a wait that is cut to 0 would spin through the last
@@ -127,7 +127,7 @@ absl::Status Channel::SendBefore(absl::Time deadline, v1::Frame& frame,
   // Whether the last try failed although poll(2) had said that it would not.
   bool misled = false;
   while (true) {
-    const absl::Status sent = SendMessage(fd(), *bytes, descriptors);
+    absl::Status sent = SendMessage(fd(), *bytes, descriptors);
     if (sent.ok()) {
       ++sent_;
       return sent;

@@ -35,7 +35,7 @@ absl::StatusOr<sockaddr_un> UnixAddress(absl::string_view path) {
 std::string FolderOf(absl::string_view path) {
   const size_t slash = path.rfind('/');
   if (slash == absl::string_view::npos) return ".";
-  return std::string(path.substr(0, slash == 0 ? 1 : slash));
+  return absl::StrCat(path.substr(0, slash == 0 ? 1 : slash));
 }
 
 absl::Status ListenAndRename(int socket, const std::string& path,
