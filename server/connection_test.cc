@@ -74,7 +74,7 @@ TEST(ConnectionTest, HeadHasTheHeaderOfGetAndNoBody) {
   ConnectionHarness h;
   const std::string whole = Text("200 OK", "", "ok");
   EXPECT_EQ(Exchange(h, "HEAD /healthz HTTP/1.1\r\nHost: a\r\n\r\n"),
-            whole.substr(0, whole.size() - 3));
+            whole.substr(0, whole.size() - 2));
   EXPECT_EQ(Exchange(h, "HEAD /stream?bytes=12 HTTP/1.1\r\nHost: a\r\n\r\n"),
             Bytes(12, ""));
   EXPECT_EQ(Exchange(h, Get("/healthz")), whole);

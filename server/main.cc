@@ -131,7 +131,8 @@ int Main(int argc, char** argv) {
     return ComplainOfFlags(listener.status(),
                            absl::StrCat("cannot listen at ", settings->http));
   }
-  const absl::StatusOr<std::string> address = ListenerAddress(*listener);
+  const absl::StatusOr<std::string> address =
+      ListenerAddress(*listener, settings->http);
   if (!address.ok()) return Complain(address.status(), "cannot listen");
   service.Register(**handoff);
   service.Listen(*listener);

@@ -63,7 +63,8 @@ size_t ConnectionsFor(size_t descriptors, size_t wanted) {
   return std::max<size_t>(1, std::min(wanted, room / 2));
 }
 
-absl::StatusOr<std::string> ListenerAddress(int listener) {
+absl::StatusOr<std::string> ListenerAddress(int listener,
+                                            absl::string_view asked) {
   union {
     sockaddr any;
     sockaddr_in v4;
@@ -83,7 +84,8 @@ absl::StatusOr<std::string> ListenerAddress(int listener) {
       inet_ntop(AF_INET6, &address.v6.sin6_addr, text, sizeof(text));
       return absl::StrCat("[", text, "]:", ntohs(address.v6.sin6_port));
     case AF_UNIX:
-      // Ours is bound to a path; the kernel need not end it with a zero byte.
+      if (absl::StartsWith(asked, "unix:")) return std::string(asked);
+      // The kernel need not end it with a zero byte.
       return absl::StrCat(
           "unix:", absl::string_view(address.local.sun_path,
                                      strnlen(address.local.sun_path,

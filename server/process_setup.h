@@ -22,7 +22,10 @@ absl::StatusOr<size_t> RaiseDescriptorLimit();
 size_t ConnectionsFor(size_t descriptors, size_t wanted);
 
 // Where a listening socket listens: "127.0.0.1:80", "[::1]:80", "unix:/path".
-absl::StatusOr<std::string> ListenerAddress(int listener);
+// Of a Unix socket the kernel knows only the name that it was bound to before
+// it was renamed to its path; `asked`, as in --http, is taken for that.
+absl::StatusOr<std::string> ListenerAddress(int listener,
+                                            absl::string_view asked);
 
 }  // namespace handoff::server
 

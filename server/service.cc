@@ -58,14 +58,17 @@ void Service::Serve() {
 }
 
 void Service::OnAll(void (Worker::*step)()) {
-  std::latch done(static_cast<std::ptrdiff_t>(workers_.size()));
+  // Shared, because the last to count down may still be in it when wait()
+  // returns.
+  const auto done = std::make_shared<std::latch>(
+      static_cast<std::ptrdiff_t>(workers_.size()));
   for (auto& worker : workers_) {
-    worker->handle()->Post([worker = worker.get(), step, &done] {
+    worker->handle()->Post([worker = worker.get(), step, done] {
       (worker->*step)();
-      done.count_down();
+      done->count_down();
     });
   }
-  done.wait();
+  done->wait();
 }
 
 size_t Service::Drain(absl::Duration timeout) {

@@ -182,9 +182,7 @@ absl::Status CheckSettings(const Settings& s) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::StatusOr<Settings> ReadFlags(int argc, char** argv) {
+void Describe() {
   absl::FlagsUsageConfig usage;
   usage.contains_help_flags = [](absl::string_view file) {
     return absl::EndsWith(file, "server/settings.cc");  // not Abseil's own
@@ -193,6 +191,17 @@ absl::StatusOr<Settings> ReadFlags(int argc, char** argv) {
   absl::SetProgramUsageMessage(
       "serves HTTP, and hands its connections to the next process that is "
       "started with the same --handoff");
+}
+
+}  // namespace
+
+absl::StatusOr<Settings> ReadFlags(int argc, char** argv) {
+  // Abseil allows it once.
+  static const bool described = [] {
+    Describe();
+    return true;
+  }();
+  (void)described;
   if (absl::Status s = CheckArguments(argc, argv); !s.ok()) return s;
   absl::ParseCommandLine(argc, argv);
 
