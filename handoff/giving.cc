@@ -69,7 +69,6 @@ Giving::Giving(const Process& process, Channel channel, SharedOutcome word)
     : process_(process), link_(std::move(channel)), word_(std::move(word)) {}
 
 Giving::~Giving() {
-  if (machine_ == nullptr) return;  // Create() failed
   // Before the word: groups that are frozen go on as it says.
   Abort("the process ends", absl::Now());
   for (auto c = machine_->NextCommand(); c.has_value();
@@ -82,7 +81,7 @@ Giving::~Giving() {
 }
 
 absl::StatusOr<std::unique_ptr<Giving>> Giving::Create(const Process& process,
-                                                       Channel channel,
+                                                       Channel& channel,
                                                        const v1::Frame& hello,
                                                        absl::Time now) {
   auto word = SharedWord::Create();
@@ -91,6 +90,10 @@ absl::StatusOr<std::unique_ptr<Giving>> Giving::Create(const Process& process,
   if (!pidfd.ok()) return pidfd.status();
   auto types = StateDescriptors(*process.options);
   if (!types.ok()) return types.status();
+
+  // The word's descriptor lives in SharedOutcome; a duplicate goes out.
+  UniqueFd word_copy(::fcntl(word->fd(), F_DUPFD_CLOEXEC, 0));
+  if (!word_copy) return absl::ErrnoToStatus(errno, "cannot copy the word");
 
   std::unique_ptr<Giving> giving(new Giving(
       process, std::move(channel), SharedOutcome(*std::move(word))));
@@ -109,9 +112,6 @@ absl::StatusOr<std::unique_ptr<Giving>> Giving::Create(const Process& process,
   config.offer.set_descriptors_total(process.belongings->named.size() +
                                      process.roster->descriptor_count() +
                                      kSpareDescriptors);
-  // The word's descriptor lives in SharedOutcome; a duplicate goes out.
-  UniqueFd word_copy(::fcntl(giving->word_.fd(), F_DUPFD_CLOEXEC, 0));
-  if (!word_copy) return absl::ErrnoToStatus(errno, "cannot copy the word");
   config.offer_descriptors = {
       std::make_shared<UniqueFd>(*std::move(pidfd)),
       std::make_shared<UniqueFd>(std::move(word_copy)), *std::move(types)};
@@ -124,7 +124,6 @@ absl::StatusOr<std::unique_ptr<Giving>> Giving::Create(const Process& process,
   giving->machine_ = std::make_unique<PredecessorMachine>(
       std::move(config), &giving->word_, now);
   giving->machine_->OnFrame(hello, {}, now);
-  giving->Step(now);
   return giving;
 }
 
@@ -180,7 +179,7 @@ void Giving::Carry(PredecessorMachine::Command command, absl::Time now) {
           process_.roster->RefuseType(type);
         }
       }
-      step_ = first ? Step_::kFirstRound : Step_::kSecondRound;
+      task_ = first ? Task::kFirstRound : Task::kSecondRound;
       groups.StartRound(first);
       if (absl::Status s = AddBlobs(first); !s.ok()) {
         machine_->Abort(v1::Abort::SNAPSHOT, std::string(s.message()), now);
@@ -190,20 +189,20 @@ void Giving::Carry(PredecessorMachine::Command command, absl::Time now) {
     }
     case Command::kQuiesce:
       Say(Event::Kind::kQuiescing, "groups stop taking input");
-      step_ = Step_::kQuiesce;
+      task_ = Task::kQuiesce;
       return groups.StartQuiesce();
     case Command::kCut:
-      step_ = Step_::kCut;
+      task_ = Task::kCut;
       return groups.StartCut();
     case Command::kThaw:
-      step_ = Step_::kNone;
+      task_ = Task::kNone;
       return groups.Thaw();
     case Command::kRelease: {
       committed_at_ = now;
       const v1::Ready& ready = machine_->ready();
       entries_ = process_.roster->Outcomes();
       AddOutcomes(*process_.belongings, ready);
-      step_ = Step_::kRelease;
+      task_ = Task::kRelease;
       return groups.StartRelease(
           {ready.unclaimed().begin(), ready.unclaimed().end()});
     }
@@ -222,10 +221,15 @@ void Giving::Carry(PredecessorMachine::Command command, absl::Time now) {
 
 bool Giving::ServeGroups(absl::Time now) {
   GroupSet& groups = *process_.groups;
-  if (step_ == Step_::kNone) return false;
+  if (task_ == Task::kNone) return false;
+  if (task_ == Task::kCut && groups.CutSpoiled()) {
+    machine_->Abort(v1::Abort::SNAPSHOT,
+                    "work was posted to a group after the barrier", now);
+    return true;
+  }
   const bool done = groups.StepDone();
-  const bool sends = step_ == Step_::kFirstRound ||
-                     step_ == Step_::kSecondRound || step_ == Step_::kCut;
+  const bool sends = task_ == Task::kFirstRound ||
+                     task_ == Task::kSecondRound || task_ == Task::kCut;
   if (sends) {
     AddSnapshots(now);
     if (!done) return false;
@@ -234,16 +238,16 @@ bool Giving::ServeGroups(absl::Time now) {
     }
   }
   if (!done) return false;
-  switch (std::exchange(step_, Step_::kNone)) {
-    case Step_::kFirstRound:
-    case Step_::kSecondRound:
+  switch (std::exchange(task_, Task::kNone)) {
+    case Task::kFirstRound:
+    case Task::kSecondRound:
       SendBatches(now);
       machine_->OnRoundDone(now);
       break;
-    case Step_::kQuiesce:
+    case Task::kQuiesce:
       machine_->OnQuiesced(now);
       break;
-    case Step_::kCut: {
+    case Task::kCut: {
       Say(Event::Kind::kCut, "every group is frozen");
       if (absl::Status s = AddBlobs(/*first=*/false); !s.ok()) {
         machine_->Abort(v1::Abort::SNAPSHOT, std::string(s.message()), now);
@@ -253,10 +257,10 @@ bool Giving::ServeGroups(absl::Time now) {
       machine_->OnCut(groups.cut_at(), now);
       break;
     }
-    case Step_::kRelease:
+    case Task::kRelease:
       machine_->OnReleased(now);
       break;
-    case Step_::kNone:
+    case Task::kNone:
       break;
   }
   return true;
@@ -348,7 +352,7 @@ void Giving::NoteProgress(absl::Time now) {
     Say(Event::Kind::kRefused, machine_->why().message());
   } else if (machine_->aborted()) {
     if (before != State::kAborting) {
-      step_ = Step_::kNone;
+      task_ = Task::kNone;
       process_.groups->Cancel();
       Say(Event::Kind::kAborted, machine_->why().message());
       Record(now);

@@ -48,12 +48,15 @@ class Giving {
     GroupSet* groups;
     LedgerBook* ledger;
     const Reporter* report;
+    // The highest that was given out so far: a successor that crashed had one.
     uint64_t generation;
   };
 
-  // `hello` came on `channel`, whose peer is trusted.
+  // `hello` came on `channel`, whose peer is trusted. The answer is ready then,
+  // but nothing is sent before Step(). Takes the channel over only where it
+  // succeeds.
   static absl::StatusOr<std::unique_ptr<Giving>> Create(const Process& process,
-                                                        Channel channel,
+                                                        Channel& channel,
                                                         const v1::Frame& hello,
                                                         absl::Time now);
   ~Giving();
@@ -71,6 +74,7 @@ class Giving {
   bool over() const {
     return machine_->state() == PredecessorMachine::State::kEnded;
   }
+  bool refused() const { return machine_->refused(); }
   bool committed() const { return machine_->committed(); }
   bool rolled_back() const { return machine_->rolled_back(); }
   bool watching() const {
@@ -80,7 +84,8 @@ class Giving {
   const PeerIdentity* peer() { return link_.channel().peer(); }
 
  private:
-  enum class Step_ { kNone, kFirstRound, kSecondRound, kQuiesce, kCut, kRelease };
+  // What the groups are doing.
+  enum class Task { kNone, kFirstRound, kSecondRound, kQuiesce, kCut, kRelease };
 
   Giving(const Process& process, Channel channel, SharedOutcome word);
 
@@ -100,7 +105,7 @@ class Giving {
   SharedOutcome word_;
   std::unique_ptr<PredecessorMachine> machine_;
   PredecessorMachine::State seen_ = PredecessorMachine::State::kAwaitHello;
-  Step_ step_ = Step_::kNone;
+  Task task_ = Task::kNone;
   BatchBuilder builder_;
   std::map<std::string, std::string> sent_blobs_;
   std::vector<v1::LedgerEntry> entries_;

@@ -212,6 +212,11 @@ bool GroupSet::StepDone() const {
          (!steps_->needs_barrier || in_flight_->load() == 0);
 }
 
+bool GroupSet::CutSpoiled() const {
+  std::lock_guard<std::mutex> lock(steps_->mu);
+  return steps_->pending == 0 && in_flight_->load() != 0;
+}
+
 std::vector<GroupSnapshot> GroupSet::TakeSnapshots() {
   std::lock_guard<std::mutex> lock(steps_->mu);
   return std::exchange(steps_->snapshots, {});

@@ -42,6 +42,9 @@ class GroupSet {
   // Of the step that was started last: every group has done it, and for the
   // barrier and the cut, no work that was posted between groups is left.
   bool StepDone() const;
+  // Every group is frozen, and work has been posted to one of them since the
+  // barrier: it would be lost, and cannot run.
+  bool CutSpoiled() const;
   // What the groups have delivered since the last call.
   std::vector<GroupSnapshot> TakeSnapshots();
   // CLOCK_MONOTONIC in nanoseconds of the first group's cut.

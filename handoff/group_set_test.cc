@@ -234,6 +234,7 @@ TEST_F(GroupSetTest, WorkPostedAfterTheBarrierKeepsTheCutFromEnding) {
   bool ran = false;
   handles_[0]->Post([&] { ran = true; });
   EXPECT_FALSE(groups_.StepDone()) << "it would be lost";
+  EXPECT_TRUE(groups_.CutSpoiled());
   groups_.Thaw();
   loops_[0].Do([] {});
   EXPECT_TRUE(ran);

@@ -120,7 +120,7 @@ class Link {
   bool SendOne(Machine& machine, absl::Time now) {
     blocked_ = Blocked::kNo;
     OutgoingFrame* next = machine.ToSend();
-    if (next == nullptr || closed_) return false;
+    if (next == nullptr || closed_ || mute_) return false;
     std::vector<int> fds;
     fds.reserve(next->descriptors.size());
     for (const SharedFd& fd : next->descriptors) fds.push_back(fd->get());
@@ -140,6 +140,8 @@ class Link {
         // What the peer sent before it closed is still to be read.
         return false;
       default:
+        // Nor can what follows it: its number would be missing.
+        mute_ = true;
         machine.OnBadFrame(v1::Abort::INTERNAL, status, now);
         return true;
     }
@@ -148,6 +150,7 @@ class Link {
   Channel channel_;
   Blocked blocked_ = Blocked::kNo;
   bool broken_ = false;  // a frame could not be used: no more are read
+  bool mute_ = false;    // a frame could not be sent: no more are
   bool closed_ = false;
   bool dead_ = false;
 };

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "handoff/fd/scm_rights.h"
@@ -12,6 +13,14 @@
 #include "handoff/transport/rendezvous.h"
 
 namespace handoff {
+namespace {
+
+// Ready has to fit into one frame. Where more sessions are refused, all of their
+// types are.
+constexpr size_t kMaxRefusedByName = 500;
+constexpr size_t kMaxRefusalBytes = 150;
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Handoff>> Handoff::Start(Options options) {
   auto process = Process::Start(std::move(options));
@@ -26,13 +35,18 @@ Process::Process(Options options, Wake wake)
       groups_(&roster_, wake_) {}
 
 absl::StatusOr<std::unique_ptr<Process>> Process::Start(Options options) {
-  if (options.label.size() > kMaxNameBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the label is longer than ", kMaxNameBytes, " bytes"));
+  if (!options.label.empty()) {
+    if (absl::Status s = CheckName("label", options.label); !s.ok()) return s;
   }
   std::set<std::string> names;
   for (const StateType& type : options.state_types) {
     if (absl::Status s = CheckName("state type", type.name); !s.ok()) return s;
+    if (absl::StartsWith(type.name, "handoff.")) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("state type \"", type.name,
+                       "\": names that begin with \"handoff.\" are the "
+                       "library's"));
+    }
     if (type.lowest > type.highest || !names.insert(type.name).second) {
       return absl::InvalidArgumentError(absl::StrCat(
           "state type \"", type.name,
@@ -81,7 +95,7 @@ absl::Status Process::StartFresh(UniqueFd listener) {
   belongings_.named.push_back({v1::Descriptors::HANDOFF_LISTENER, "handoff",
                                options_.path,
                                std::make_shared<UniqueFd>(std::move(listener))});
-  generation_ = 1;
+  generation_ = highest_generation_ = 1;
   roster_.SetGeneration(generation_);
   report_(Event::Kind::kStarted, 0, "nobody served there");
   return absl::OkStatus();
@@ -89,7 +103,7 @@ absl::Status Process::StartFresh(UniqueFd listener) {
 
 absl::Status Process::Inherit() {
   took_over_ = true;
-  generation_ = taking_->offer().generation() + 1;
+  generation_ = highest_generation_ = taking_->offer().generation() + 1;
   roster_.SetGeneration(generation_);
   StagedInventory& inventory = taking_->inventory();
   claimed_.assign(inventory.named().size(), false);
@@ -272,12 +286,16 @@ v1::Ready Process::MakeReady() {
   for (size_t i = 0; i < named.size(); ++i) {
     if (!claimed_[i]) ready.add_unclaimed(named[i].name);
   }
+  std::set<std::string> unread;
   for (const auto& [id, why] : refused_) {
+    if (refused_.size() > kMaxRefusedByName) {
+      unread.insert(taking_->inventory().sessions().at(id).record.type());
+      continue;
+    }
     v1::Ready::RefusedSession* refused = ready.add_refused();
     refused->set_id(id);
-    refused->set_reason(why.substr(0, kMaxNameBytes));
+    refused->set_reason(Printable(why).substr(0, kMaxRefusalBytes));
   }
-  std::set<std::string> unread;
   for (const auto& [id, staged] : taking_->inventory().sessions()) {
     if (receivers_.count(staged.record.type()) != 0) continue;
     // By their type: their ids could be more than a frame holds.

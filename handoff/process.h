@@ -107,6 +107,7 @@ class Process : public Handoff {
   const Reporter report_;
   const absl::Time started_ = absl::Now();
   uint64_t generation_ = 0;
+  uint64_t highest_generation_ = 0;  // given out so far, by us or before
   bool took_over_ = false;
   Wake wake_;
   Roster roster_;

@@ -51,8 +51,9 @@ void Process::RecordTaking() {
   handoff.set_predecessor_pid(taking_->predecessor());
   handoff.set_successor_pid(::getpid());
   handoff.set_generation(generation_);
-  handoff.set_started_at(static_cast<uint64_t>(absl::ToUnixNanos(started_)));
-  handoff.set_seconds(absl::ToDoubleSeconds(absl::Now() - started_));
+  handoff.set_started_at(static_cast<uint64_t>(absl::ToUnixNanos(taking_->offered_at())));
+  handoff.set_seconds(
+      absl::ToDoubleSeconds(absl::Now() - taking_->offered_at()));
   for (size_t i = 0; i < inventory.named().size(); ++i) {
     const StagedInventory::Named& named = inventory.named()[i];
     Add(handoff,

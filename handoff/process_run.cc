@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "handoff/protocol/frame.h"
 #include "handoff/process.h"
 
 namespace handoff {
@@ -197,21 +198,25 @@ void Process::WatchChild(absl::Time now) {
                          ", which did not take over: ", killed.ToString()));
   }
   if (!ProcessEnded(child_->pidfd.get())) return;
-  auto how = ReapChild(child_->pidfd.get());
-  report_(Event::Kind::kChildEnded, 0,
-          absl::StrCat("pid ", child_->pid, " ",
-                       how.ok() ? *how : how.status().ToString()));
+  const auto how = ReapChild(child_->pidfd.get());
+  const std::string text =
+      absl::StrCat("pid ", child_->pid, " ",
+                   how.ok() ? *how : how.status().ToString());
   child_.reset();
   child_deadline_ = absl::InfiniteFuture();
-  std::lock_guard<std::mutex> lock(mu_);
-  spawning_ = false;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    spawning_ = false;
+  }
+  // Whoever hears it may start the next.
+  report_(Event::Kind::kChildEnded, 0, text);
 }
 
 void Process::Refuse(Channel& channel, v1::Refuse::Reason reason,
                      absl::string_view why) {
   v1::Frame frame;
   frame.mutable_refuse()->set_reason(reason);
-  frame.mutable_refuse()->set_detail(std::string(why));
+  frame.mutable_refuse()->set_detail(Printable(why));
   std::vector<int> fds;
   // As the first frame of each side does; but nothing goes to a stranger.
   const absl::StatusOr<UniqueFd> pidfd = OwnPidfd();
@@ -267,18 +272,18 @@ void Process::Answer(Channel channel, const v1::Frame& frame, absl::Time now) {
     return Refuse(channel, v1::Refuse::BUSY,
                   "a handoff is under way or done; try again");
   }
-  // Two generations back nobody may watch any more: it could take back what we
-  // are about to give away.
-  if (taking_ != nullptr) taking_->Retire(now);
   auto giving = Giving::Create(
       {&options_, &belongings_, &roster_, &groups_, &ledger_, &report_,
-       generation_},
-      std::move(channel), frame, now);
+       highest_generation_},
+      channel, frame, now);
   if (!giving.ok()) {
-    report_(Event::Kind::kRejected, 0, giving.status().message());
-    return;
+    return Refuse(channel, v1::Refuse::LIMITS, giving.status().message());
   }
   giving_ = *std::move(giving);
+  // Two generations back nobody may watch any more: it could take back what we
+  // are about to give away.
+  if (taking_ != nullptr && !giving_->refused()) taking_->Retire(now);
+  giving_->Step(now);
 }
 
 void Process::Advance(absl::Time now) {
@@ -308,6 +313,7 @@ void Process::Advance(absl::Time now) {
       }
     } else if (ours_again) {
       roster_.SetOnEnd(nullptr);
+      if (giving_->rolled_back()) ++highest_generation_;
       giving_.reset();
       if (child_.has_value()) {
         child_deadline_ = now + options_.deadlines.released;

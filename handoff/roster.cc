@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "handoff/fd/fd_description.h"
 #include "handoff/fd/memfd.h"
+#include "handoff/protocol/frame.h"
 #include "handoff/protocol/settings.h"
 
 namespace handoff {
@@ -316,7 +317,7 @@ void Roster::Snapshot(Group& group, Session& session, GroupSnapshot& out) {
       v1::KeptSession kept;
       kept.set_id(session.id());
       kept.set_type(session.type());
-      kept.set_reason(reason);
+      kept.set_reason(Printable(reason));
       sent_.erase(session.id());
       kept_[session.id()] = kept;
       out.kept.push_back(std::move(kept));

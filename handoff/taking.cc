@@ -78,6 +78,7 @@ absl::Status Taking::MapWord(absl::Time now) {
   machine_->offer_descriptors().clear();
   if (!word.ok()) return word.status();
   word_ = std::make_unique<SharedOutcome>(*std::move(word));
+  offered_at_ = now;
   const OpenDescriptors open = CountOpenDescriptors();
   const uint64_t highest = std::min<uint64_t>(
       open.limit - 1, open.count + machine_->offer().descriptors_total());

@@ -60,6 +60,8 @@ class Taking {
   uint32_t VersionOf(absl::string_view type) const;
   // CLOCK_MONOTONIC in nanoseconds; 0 where the predecessor died before.
   uint64_t cut_at() const { return machine_->final_counts().cut_at(); }
+  // When the offer came.
+  absl::Time offered_at() const { return offered_at_; }
   // The predecessor died before Final.
   bool adopted() const { return adopted_; }
   pid_t predecessor() { return link_.channel().peer()->credentials.pid; }
@@ -81,6 +83,7 @@ class Taking {
   Link link_;
   std::unique_ptr<SharedOutcome> word_;
   std::unique_ptr<SuccessorMachine> machine_;
+  absl::Time offered_at_;
   bool staged_ = false;
   bool serving_ = false;
   bool adopted_ = false;

@@ -4,7 +4,10 @@
 #include <map>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 
 namespace handoff {
@@ -40,16 +43,30 @@ bool IsBatch(const v1::Frame& frame) {
 absl::Status CheckName(absl::string_view what, absl::string_view name) {
   if (name.empty() || name.size() > kMaxNameBytes) {
     return absl::InvalidArgumentError(
-        absl::StrCat("a ", what, " has a name of ", name.size(),
+        absl::StrCat("a ", what, " of ", name.size(),
                      " bytes; it must have 1 to ", kMaxNameBytes));
   }
   for (const char c : name) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "the name of a ", what, " has a control character; use printable"));
+    if (!absl::ascii_isprint(static_cast<unsigned char>(c))) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a ", what, ", \"", absl::CHexEscape(name),
+                       "\", must consist of printable ASCII characters"));
     }
   }
   return absl::OkStatus();
+}
+
+std::string Printable(absl::string_view text) {
+  std::string printable;
+  for (const char c : text) {
+    const unsigned char byte = static_cast<unsigned char>(c);
+    const std::string shown = absl::ascii_isprint(byte)
+                                  ? std::string(1, c)
+                                  : absl::StrFormat("\\x%02x", byte);
+    if (printable.size() + shown.size() > kMaxTextBytes) break;
+    printable += shown;
+  }
+  return printable;
 }
 
 absl::StatusOr<uint32_t> NegotiateProtocol(const v1::Hello& hello) {

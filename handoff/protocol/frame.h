@@ -26,8 +26,13 @@ absl::string_view BodyName(const v1::Frame& frame);
 // Whether the body is one of a batch, which is acknowledged.
 bool IsBatch(const v1::Frame& frame);
 
-// A name that may travel: 1 to kMaxNameBytes printable characters of UTF-8.
+// A name that may travel: 1 to kMaxNameBytes printable ASCII characters.
 absl::Status CheckName(absl::string_view what, absl::string_view name);
+
+// `text` as it may travel in a frame and be shown: printable ASCII, the rest
+// as \xNN, cut to kMaxTextBytes. (A proto3 string that is no UTF-8 would
+// make the whole frame unreadable.)
+std::string Printable(absl::string_view text);
 
 // The highest version of the protocol that we and `hello` speak;
 // FAILED_PRECONDITION where there is none.

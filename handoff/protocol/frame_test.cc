@@ -61,15 +61,24 @@ TEST(FrameTest, OnlyDescriptorsBlobsAndSessionsAreBatches) {
 
 TEST(FrameTest, ANameHasOneTo255PrintableBytes) {
   EXPECT_TRUE(CheckName("blob", "a").ok());
-  EXPECT_TRUE(CheckName("blob", "größe \"7\"").ok());
+  EXPECT_TRUE(CheckName("blob", "size \"7\"").ok());
   EXPECT_TRUE(CheckName("blob", std::string(255, 'x')).ok());
   const std::string bad[] = {"",      std::string(256, 'x'),  "a\nb",
-                             "a\x7f", std::string("a\0b", 3), "\x1b[2J"};
+                             "a\x7f", std::string("a\0b", 3), "\x1b[2J",
+                             "größe"};
   for (const std::string& name : bad) {
     const absl::Status status = CheckName("blob", name);
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << '"' << name << '"';
     EXPECT_NE(status.message().find("blob"), std::string::npos) << status;
   }
+}
+
+TEST(FrameTest, TextForPeopleTravelsAsPrintableAscii) {
+  EXPECT_EQ(Printable("no \"type\" \\ here"), "no \"type\" \\ here");
+  EXPECT_EQ(Printable("gr\xc3\xb6\n"), "gr\\xc3\\xb6\\x0a");
+  EXPECT_EQ(Printable(std::string(999, 'x') + "\n"), std::string(999, 'x'))
+      << "an escape is not cut in two";
+  EXPECT_EQ(Printable(std::string(5000, 'x')).size(), kMaxTextBytes);
 }
 
 TEST(FrameTest, TheHighestCommonProtocolIsSpoken) {

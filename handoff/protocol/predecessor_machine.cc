@@ -29,7 +29,7 @@ void PredecessorMachine::Refuse(v1::Refuse::Reason reason,
   why_ = why;
   OutgoingFrame out;
   out.frame.mutable_refuse()->set_reason(reason);
-  out.frame.mutable_refuse()->set_detail(std::string(why.message()));
+  out.frame.mutable_refuse()->set_detail(Printable(why.message()));
   // The first frame of each side carries its sender's pidfd, whatever it is.
   if (!config_.offer_descriptors.empty()) {
     out.descriptors.push_back(config_.offer_descriptors.front());
@@ -155,7 +155,7 @@ void PredecessorMachine::Decide(const absl::Status& why,
   if (tell) {
     v1::Frame frame;
     frame.mutable_abort()->set_reason(reason);
-    frame.mutable_abort()->set_detail(std::string(why.message()));
+    frame.mutable_abort()->set_detail(Printable(why.message()));
     Push(std::move(frame), now);
   }
   Enter(State::kAborting, now + config_.deadlines.released);

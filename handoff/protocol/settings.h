@@ -65,6 +65,9 @@ inline constexpr size_t kBatchBytes = 48 * 1024;
 // Longest name of a listener, descriptor, blob, type or label, in bytes.
 inline constexpr size_t kMaxNameBytes = 255;
 
+// Longest reason, for people, in bytes.
+inline constexpr size_t kMaxTextBytes = 1000;
+
 }  // namespace handoff
 
 #endif  // HANDOFF_PROTOCOL_SETTINGS_H_

@@ -57,7 +57,7 @@ void SuccessorMachine::Fail(v1::Abort::Reason reason, const absl::Status& why,
   outbox_.Clear();
   v1::Frame frame;
   frame.mutable_abort()->set_reason(reason);
-  frame.mutable_abort()->set_detail(std::string(why.message()));
+  frame.mutable_abort()->set_detail(Printable(why.message()));
   Push(std::move(frame), now);
   End(why);
 }
