@@ -171,7 +171,7 @@ void Giving::Carry(PredecessorMachine::Command command, absl::Time now) {
         }
         groups.Begin(std::move(versions));
         AddDescriptors();
-      } else {
+      } else if (!std::exchange(told_refused_, true)) {
         for (const auto& r : machine_->ready().refused()) {
           process_.roster->RefuseSession(r.id(), r.reason());
         }

@@ -112,6 +112,7 @@ class Giving {
   absl::Time started_;
   absl::Time committed_at_ = absl::InfiniteFuture();
   bool recorded_ = false;
+  bool told_refused_ = false;  // the roster, of what Ready refuses
 };
 
 }  // namespace handoff

@@ -25,12 +25,13 @@ class Link {
   Channel& channel() { return channel_; }
 
   // Exchanges one frame at most in each direction. True where something was
-  // exchanged: call again, after carrying out the machine's commands.
+  // exchanged: call again, after carrying out the machine's commands. Sends
+  // first, so the acknowledgement of a batch goes out once it is restored.
   template <typename Machine>
   bool Exchange(Machine& machine, absl::Time now) {
-    const bool received = ReceiveOne(machine, now);
     const bool sent = SendOne(machine, now);
-    return received || sent;
+    const bool received = ReceiveOne(machine, now);
+    return sent || received;
   }
 
   // Sends what is left to send, while it goes without waiting: for a machine

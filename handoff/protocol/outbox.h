@@ -32,8 +32,8 @@ class Outbox {
   // was not sent, or lower than one before.
   bool Acknowledge(uint64_t seq, absl::Time now);
 
-  // Nothing waits to be sent; unacknowledged batches may be under way.
-  bool empty() const { return queue_.empty(); }
+  // Everything was sent, and every batch acknowledged.
+  bool idle() const { return queue_.empty() && unacknowledged_.empty(); }
   // When something last moved while something waited; infinite future where
   // nothing waits, neither to be sent nor for an acknowledgement.
   absl::Time stalled_since() const;

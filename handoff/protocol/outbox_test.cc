@@ -46,15 +46,15 @@ TEST(OutboxTest, FramesLeaveInTheOrderInWhichTheyCame) {
   Outbox outbox(10, 10);
   uint64_t seq = 0;
   EXPECT_EQ(outbox.Next(), nullptr);
-  EXPECT_TRUE(outbox.empty());
+  EXPECT_EQ(outbox.Next(), nullptr);
   outbox.Push(Note(), kStart);
   outbox.Push(Batch(1), kStart);
   outbox.Push(Batch(2), kStart);
   outbox.Push(Note(), kStart);
-  EXPECT_FALSE(outbox.empty());
+  EXPECT_NE(outbox.Next(), nullptr);
   EXPECT_EQ(outbox.Next(), outbox.Next()) << "stays the same until sent";
   EXPECT_EQ(SendAll(outbox, seq), "note 1 2 note ");
-  EXPECT_TRUE(outbox.empty());
+  EXPECT_EQ(outbox.Next(), nullptr);
 }
 
 TEST(OutboxTest, BatchesWaitWhileAsManyFramesAreUnacknowledged) {
@@ -186,7 +186,7 @@ TEST(OutboxTest, ClearDropsWhatWaitsAndKeepsCountOfWhatIsUnderWay) {
   outbox.Push(Batch(2), kStart);
   EXPECT_EQ(SendAll(outbox, seq), "1 ");
   outbox.Clear();
-  EXPECT_TRUE(outbox.empty());
+  EXPECT_EQ(outbox.Next(), nullptr);
   EXPECT_EQ(outbox.Next(), nullptr);
   outbox.Push(Note(), kStart);
   EXPECT_EQ(SendAll(outbox, seq), "note ") << "an Abort must get through";

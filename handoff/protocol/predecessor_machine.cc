@@ -6,6 +6,15 @@
 #include "absl/strings/str_cat.h"
 
 namespace handoff {
+namespace {
+
+// A live round that had no more records than this is followed by the cut, which
+// will have about as many: some two milliseconds of restoring.
+constexpr size_t kFewRecords = 64;
+// Where sessions change faster than they can be sent, more rounds do not help.
+constexpr int kMaxLiveRounds = 5;
+
+}  // namespace
 
 PredecessorMachine::PredecessorMachine(Config config, OutcomeWord* word,
                                        absl::Time now)
@@ -99,9 +108,9 @@ void PredecessorMachine::OnFrame(const v1::Frame& frame,
     case v1::Frame::kBatchAck:
       if (undecided() &&
           !outbox_.Acknowledge(frame.batch_ack().seq(), now)) {
-        Unexpected(frame, now);
+        return Unexpected(frame, now);
       }
-      return;
+      return EndLiveRound(now);
     case v1::Frame::kHello:
       if (state_ == State::kAwaitHello) return OnHello(frame.hello(), now);
       return Unexpected(frame, now);
@@ -257,6 +266,7 @@ void PredecessorMachine::AddBatch(OutgoingFrame batch, absl::Time now) {
   for (const auto& entry : frame.blobs().entries()) blobs_.insert(entry.name());
   for (const auto& record : frame.sessions().records()) {
     sessions_.insert(record.id());
+    if (state_ == State::kSecondRound) ++round_records_;
   }
   for (const uint64_t id : frame.sessions().closed()) sessions_.erase(id);
   for (const auto& kept : frame.sessions().kept()) sessions_.erase(kept.id());
@@ -273,22 +283,28 @@ void PredecessorMachine::OnRoundDone(absl::Time now) {
     Push(std::move(frame), now);
     Enter(State::kAwaitReady, deadline_);
   } else if (state_ == State::kSecondRound) {
-    Quiesce(now);
+    round_done_ = true;
+    EndLiveRound(now);
   }
 }
 
-void PredecessorMachine::Quiesce(absl::Time now) {
-  // Freezing starts when the second round is through: what is still queued
-  // would be sent within the blackout.
-  round_done_ = true;
-  if (!outbox_.empty()) return;
+void PredecessorMachine::EndLiveRound(absl::Time now) {
+  // Freezing starts when the successor has caught up: what it still has to
+  // restore it would restore within the blackout.
+  if (state_ != State::kSecondRound || !round_done_ || !outbox_.idle()) return;
+  round_done_ = false;
+  if (std::exchange(round_records_, 0) > kFewRecords &&
+      ++rounds_ < kMaxLiveRounds) {
+    commands_.push_back(Command::kRunRound);
+    return;
+  }
   Enter(State::kQuiescing, now + config_.deadlines.quiesce);
   commands_.push_back(Command::kQuiesce);
 }
 
 void PredecessorMachine::OnSent(absl::Time now) {
   outbox_.Sent(now);
-  if (state_ == State::kSecondRound && round_done_) Quiesce(now);
+  EndLiveRound(now);
 }
 
 void PredecessorMachine::OnQuiesced(absl::Time now) {

@@ -40,8 +40,8 @@ class PredecessorMachine {
   };
 
   enum class Command {
-    kRunRound,   // Snapshot live: everything first, what changed the second
-                 // time; AddBatch() each, then OnRoundDone()
+    kRunRound,   // Snapshot live: everything first, what changed later;
+                 // AddBatch() each, then OnRoundDone()
     kQuiesce,    // quiesce every group, barrier; then OnQuiesced()
     kCut,        // last snapshots, freeze; AddBatch() each, then OnCut()
     kThaw,       // groups go on (only after kQuiesce or kCut)
@@ -54,7 +54,7 @@ class PredecessorMachine {
     kAwaitHello,
     kFirstRound,
     kAwaitReady,
-    kSecondRound,
+    kSecondRound,  // and more live rounds, while much still changes
     kQuiescing,
     kCutting,
     kFrozen,     // Final is queued or sent
@@ -125,7 +125,7 @@ class PredecessorMachine {
   void OnCommitted(absl::Time now);
   void Unexpected(const v1::Frame& frame, absl::Time now);
   void RollBack();
-  void Quiesce(absl::Time now);
+  void EndLiveRound(absl::Time now);
   bool undecided() const {
     return state_ > State::kAwaitHello && state_ < State::kReleasing;
   }
@@ -144,6 +144,10 @@ class PredecessorMachine {
   bool refused_ = false;
   bool rolled_back_ = false;
   bool quiesced_ = false;  // kQuiesce was given, so kThaw must follow an abort
+  // Of the live rounds after Ready: how many there were, what the last one had,
+  // and whether all of it was added.
+  int rounds_ = 0;
+  size_t round_records_ = 0;
   bool round_done_ = false;
   bool retired_ = false;
   bool closed_ = false;

@@ -1,6 +1,7 @@
 #include "handoff/protocol/predecessor_machine.h"
 
 #include <functional>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -86,11 +87,11 @@ TEST(PredecessorMachineTest, GoesThroughAWholeHandoff) {
   EXPECT_EQ(p.commands, std::vector<Command>({Command::kRunRound}));
   p.machine.AddBatch(Batch({7, 10}), p.now);
   p.Finish([&] { p.machine.OnRoundDone(p.now); });
+  p.Deliver(Ack(6));
   EXPECT_EQ(p.commands,
             std::vector<Command>({Command::kRunRound, Command::kQuiesce}));
   p.Finish([&] { p.machine.OnQuiesced(p.now); });
   EXPECT_EQ(p.commands.back(), Command::kCut);
-  p.Deliver(Ack(6));
   p.Forget();
 
   OutgoingFrame last = Batch({8});
@@ -258,7 +259,7 @@ TEST(PredecessorMachineTest, AnAcknowledgementOfWhatWasNotSentAborts) {
   EXPECT_EQ(p.sent.back().abort().reason(), v1::Abort::MALFORMED);
 }
 
-TEST(PredecessorMachineTest, QuiescesOnlyWhenTheSecondRoundIsOnItsWay) {
+TEST(PredecessorMachineTest, QuiescesOnlyWhenTheSuccessorHasCaughtUp) {
   DrivenPredecessor p;
   p.GoTo(State::kSecondRound);
   p.Forget();
@@ -271,8 +272,29 @@ TEST(PredecessorMachineTest, QuiescesOnlyWhenTheSecondRoundIsOnItsWay) {
   EXPECT_EQ(p.Count(Command::kQuiesce), 0);
   p.Deliver(Ack(p.seq));
   EXPECT_EQ(p.SentNames().size(), 3u);
+  EXPECT_EQ(p.machine.state(), State::kSecondRound)
+      << "what is not acknowledged would be restored within the blackout";
+  p.Deliver(Ack(p.seq));
   EXPECT_EQ(p.machine.state(), State::kQuiescing);
   EXPECT_EQ(p.Count(Command::kQuiesce), 1);
+}
+
+TEST(PredecessorMachineTest, WhileMuchChangesThereAreMoreLiveRoundsButNotMany) {
+  DrivenPredecessor p;
+  p.GoTo(State::kSecondRound);
+  p.Forget();
+  int rounds = 0;
+  while (p.machine.state() == State::kSecondRound && rounds < 100) {
+    ++rounds;
+    std::vector<uint64_t> ids(1000);
+    std::iota(ids.begin(), ids.end(), 1);
+    p.machine.AddBatch(Batch(ids), p.now);
+    p.Finish([&] { p.machine.OnRoundDone(p.now); });
+    p.Deliver(Ack(p.seq));
+  }
+  EXPECT_EQ(p.machine.state(), State::kQuiescing);
+  EXPECT_EQ(p.Count(Command::kRunRound), rounds - 1);
+  EXPECT_EQ(rounds, 5);
 }
 
 TEST(PredecessorMachineTest, OnlyAnAbortAfterQuiesceThawsAndItDoesSoOnce) {
