@@ -34,7 +34,7 @@ absl::StatusOr<std::string> Absolute(const std::string& path) {
 }  // namespace
 
 absl::StatusOr<std::string> ResolveExecutable(absl::string_view argv0) {
-  if (absl::StrContains(argv0, '/')) return Absolute(std::string(argv0));
+  if (absl::StrContains(argv0, '/')) return Absolute(absl::StrCat(argv0));
   const char* path = getenv("PATH");
   for (absl::string_view folder :
        absl::StrSplit(path == nullptr ? "/usr/bin:/bin" : path, ':')) {
@@ -84,7 +84,7 @@ absl::StatusOr<std::string> ListenerAddress(int listener,
       inet_ntop(AF_INET6, &address.v6.sin6_addr, text, sizeof(text));
       return absl::StrCat("[", text, "]:", ntohs(address.v6.sin6_port));
     case AF_UNIX:
-      if (absl::StartsWith(asked, "unix:")) return std::string(asked);
+      if (absl::StartsWith(asked, "unix:")) return absl::StrCat(asked);
       // The kernel need not end it with a zero byte.
       return absl::StrCat(
           "unix:", absl::string_view(address.local.sun_path,

@@ -16,6 +16,7 @@ absl::StatusOr<Settings> Read(std::vector<std::string> arguments) {
   const absl::FlagSaver saver;
   arguments.insert(arguments.begin(), "handoff_server");
   std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) argv.push_back(&argument[0]);
   argv.push_back(nullptr);
   return ReadFlags(static_cast<int>(arguments.size()), argv.data());

@@ -44,7 +44,7 @@ Signals::Signals(std::function<void(int)> on_signal)
 
 Signals::~Signals() {
   stop_.store(true);
-  pthread_kill(thread_.native_handle(), SIGTERM);
+  pthread_kill(thread_.native_handle(), SIGUSR2);  // wakes sigwait()
   thread_.join();
 }
 
