@@ -1,67 +1,18 @@
 #include "handoff/giving.h"
 
-#include <fcntl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <limits>
-#include <random>
 #include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "google/protobuf/descriptor.pb.h"
-#include "handoff/fd/memfd.h"
 
 namespace handoff {
 namespace {
 
 using State = PredecessorMachine::State;
-
-// Descriptors that a handoff may send beyond those that there are now: large
-// state in memfds, and connections that arrive while it goes on.
-constexpr uint64_t kSpareDescriptors = 512;
-
-uint64_t NewHandoffId() {
-  std::random_device random;
-  return (uint64_t{random()} << 32) | random();
-}
-
-// The files of every state type with all that they import, each once and after
-// its imports.
-void AddFile(const google::protobuf::FileDescriptor* file,
-             std::map<std::string, bool>& added,
-             google::protobuf::FileDescriptorSet& set) {
-  if (!added.emplace(file->name(), true).second) return;
-  for (int i = 0; i < file->dependency_count(); ++i) {
-    AddFile(file->dependency(i), added, set);
-  }
-  file->CopyTo(set.add_file());
-}
-
-absl::StatusOr<SharedFd> StateDescriptors(const Options& options) {
-  google::protobuf::FileDescriptorSet set;
-  std::map<std::string, bool> added;
-  for (const StateType& type : options.state_types) {
-    if (type.descriptor != nullptr) {
-      AddFile(type.descriptor->file(), added, set);
-    }
-  }
-  auto memfd = MakeSealedMemfd("handoff-types", set.SerializeAsString());
-  if (!memfd.ok()) return memfd.status();
-  return std::make_shared<UniqueFd>(*std::move(memfd));
-}
-
-// Unread descriptors above the sender's limit are refused (ETOOMANYREFS,
-// unix(7)), and other processes of the user count too.
-uint64_t WindowDescriptors(uint64_t wanted) {
-  rlimit limit;
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
-  return std::min<uint64_t>(wanted, std::max<uint64_t>(limit.rlim_cur / 4, 1));
-}
 
 }  // namespace
 
@@ -78,53 +29,6 @@ Giving::~Giving() {
       Carry(*c, absl::Now());
     }
   }
-}
-
-absl::StatusOr<std::unique_ptr<Giving>> Giving::Create(const Process& process,
-                                                       Channel& channel,
-                                                       const v1::Frame& hello,
-                                                       absl::Time now) {
-  auto word = SharedWord::Create();
-  if (!word.ok()) return word.status();
-  auto pidfd = OwnPidfd();
-  if (!pidfd.ok()) return pidfd.status();
-  auto types = StateDescriptors(*process.options);
-  if (!types.ok()) return types.status();
-
-  // The word's descriptor lives in SharedOutcome; a duplicate goes out.
-  UniqueFd word_copy(::fcntl(word->fd(), F_DUPFD_CLOEXEC, 0));
-  if (!word_copy) return absl::ErrnoToStatus(errno, "cannot copy the word");
-
-  std::unique_ptr<Giving> giving(new Giving(
-      process, std::move(channel), SharedOutcome(*std::move(word))));
-  giving->started_ = absl::Now();
-  PredecessorMachine::Config config;
-  config.deadlines = process.options->deadlines;
-  config.limits = process.options->limits;
-  config.limits.window_descriptors =
-      WindowDescriptors(config.limits.window_descriptors);
-  config.kill_stuck_successor = process.options->kill_stuck_successor;
-  config.offer.set_handoff_id(NewHandoffId());
-  config.offer.set_generation(process.generation);
-  config.offer.set_label(process.options->label);
-  config.offer.set_descriptors(process.belongings->named.size());
-  config.offer.set_sessions(process.roster->size());
-  config.offer.set_descriptors_total(process.belongings->named.size() +
-                                     process.roster->descriptor_count() +
-                                     kSpareDescriptors);
-  config.offer_descriptors = {
-      std::make_shared<UniqueFd>(*std::move(pidfd)),
-      std::make_shared<UniqueFd>(std::move(word_copy)), *std::move(types)};
-  for (const StateType& type : process.options->state_types) {
-    v1::StateType& writes = config.writes.emplace_back();
-    writes.set_name(type.name);
-    writes.set_lowest(type.lowest);
-    writes.set_highest(type.highest);
-  }
-  giving->machine_ = std::make_unique<PredecessorMachine>(
-      std::move(config), &giving->word_, now);
-  giving->machine_->OnFrame(hello, {}, now);
-  return giving;
 }
 
 void Giving::Say(Event::Kind kind, absl::string_view text) const {

@@ -9,9 +9,6 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "handoff/fd/fd_description.h"
-#include "handoff/fd/memfd.h"
-#include "handoff/protocol/frame.h"
-#include "handoff/protocol/settings.h"
 
 namespace handoff {
 namespace {
@@ -25,32 +22,6 @@ v1::LedgerEntry Entry(v1::LedgerEntry::Outcome outcome, const Session& session,
   entry.set_session(session.id());
   entry.set_reason(std::string(reason));
   return entry;
-}
-
-// Moves what is large into a memfd, which becomes one more descriptor.
-absl::Status Shrink(GroupSnapshot::Item& item) {
-  v1::SessionRecord& record = item.record;
-  size_t bytes = record.state().ByteSizeLong();
-  for (const auto& d : record.descriptors()) {
-    bytes += d.input().size() + d.output().size();
-  }
-  if (bytes <= kInlineStateBytes) return absl::OkStatus();
-  v1::SessionState state;
-  state.mutable_state()->Swap(record.mutable_state());
-  record.clear_state();
-  for (auto& d : *record.mutable_descriptors()) {
-    auto* large = state.add_descriptors();
-    large->set_input(std::move(*d.mutable_input()));
-    large->set_output(std::move(*d.mutable_output()));
-    d.clear_input();
-    d.clear_output();
-  }
-  auto memfd = MakeSealedMemfd("handoff-session", state.SerializeAsString());
-  if (!memfd.ok()) return memfd.status();
-  item.descriptors.push_back(
-      std::make_shared<UniqueFd>(*std::move(memfd)));
-  record.set_state_in(static_cast<uint32_t>(item.descriptors.size()));
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -297,75 +268,6 @@ void Roster::EndTracking() {
   std::map<int, std::vector<std::shared_ptr<Session>>> dropped;
   std::lock_guard<std::mutex> lock(mu_);
   dropped.swap(changed_);
-}
-
-void Roster::Snapshot(Group& group, Session& session, GroupSnapshot& out) {
-  if (session.ended_) return;
-  session.changed_ = false;
-  bool first;
-  uint32_t version = 0;
-  {
-    std::lock_guard<std::mutex> lock(mu_);
-    if (kept_.count(session.id()) != 0) return;
-    std::string reason = session.keep_reason_;
-    if (const auto it = refused_.find(session.id()); it != refused_.end()) {
-      reason = it->second.empty() ? "the successor refused it" : it->second;
-    } else if (refused_types_.count(session.type()) != 0) {
-      reason = "the successor takes no sessions of this type";
-    }
-    if (!reason.empty()) {
-      v1::KeptSession kept;
-      kept.set_id(session.id());
-      kept.set_type(session.type());
-      kept.set_reason(Printable(reason));
-      sent_.erase(session.id());
-      kept_[session.id()] = kept;
-      out.kept.push_back(std::move(kept));
-      return;
-    }
-    const auto it = versions_.find(session.type());
-    if (it == versions_.end()) {
-      out.status = absl::FailedPreconditionError(
-          absl::StrCat("session type \"", session.type(),
-                       "\" is none of Options::state_types"));
-      return;
-    }
-    version = it->second;
-    first = sent_.insert(session.id()).second;
-  }
-  SessionWriter writer(version);
-  if (absl::Status status = group.Snapshot(session, writer); !status.ok()) {
-    out.status = status;
-    return;
-  }
-  GroupSnapshot::Item item;
-  v1::SessionRecord& record = item.record;
-  record.set_id(session.id());
-  record.set_type(session.type());
-  record.set_handoffs(session.handoffs());
-  record.set_opened_at(
-      static_cast<uint64_t>(absl::ToUnixNanos(session.opened_at())));
-  *record.mutable_state() = std::move(writer.state_);
-  for (Session::Descriptor& d : session.descriptors_) {
-    v1::SessionDescriptor* sent = record.add_descriptors();
-    sent->set_name(d.name);
-    SessionWriter::Bytes& bytes = writer.Find(d.name);
-    sent->set_input(std::move(bytes.input));
-    sent->set_output(std::move(bytes.output));
-    if (auto counters = ReadTcpCounters(d.fd->get()); counters.ok()) {
-      *sent->mutable_counters() = *counters;
-    }
-    if (first || !d.sent) {
-      item.descriptors.push_back(d.fd);
-      sent->set_sent_in(static_cast<uint32_t>(item.descriptors.size()));
-      d.sent = true;
-    }
-  }
-  if (absl::Status status = Shrink(item); !status.ok()) {
-    out.status = status;
-    return;
-  }
-  out.items.push_back(std::move(item));
 }
 
 std::vector<uint64_t> Roster::TakeClosed() {

@@ -11,6 +11,8 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -201,7 +203,23 @@ std::map<std::string, int> SettledTable(
   return table;
 }
 
+std::vector<std::string> Who(ToyClient& client) {
+  return absl::StrSplit(client.Ask("who"), ' ');
+}
+
+size_t DescriptorLimit() {
+  rlimit limit = {};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  return static_cast<size_t>(limit.rlim_cur);
+}
+
 void MaybeRunToyService(int argc, char** argv) {
+  rlimit limit = {};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  // So that a service which outlives its test, and its own child, dies with us.
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (argc < 2 || std::string(argv[1]) != "--toy") return;
   Settings settings;
   for (int i = 2; i < argc; ++i) {

@@ -99,6 +99,12 @@ class ToyClient {
   std::string buffer_;
 };
 
+// The words of the answer to "who": pid, generation, handoffs, lines.
+std::vector<std::string> Who(ToyClient& client);
+
+// How many descriptors this process may have, and those that it starts.
+size_t DescriptorLimit();
+
 // What the descriptors of a process are, from /proc/PID/fd: "socket", "pipe",
 // "anon_inode:[eventfd]", ..., each with how many there are.
 std::map<std::string, int> DescriptorTable(pid_t pid);
@@ -109,6 +115,8 @@ std::map<std::string, int> SettledTable(
     pid_t pid, const std::map<std::string, int>& expected);
 
 // Where main() is to run a toy service instead of the tests, does so and exits.
+// Otherwise prepares this process for the tests: as many descriptors as the hard
+// limit allows, and every process that a service has started ends with it.
 void MaybeRunToyService(int argc, char** argv);
 
 }  // namespace handoff::toy
