@@ -1,9 +1,11 @@
 #include "handoff/answer.h"
 
-#include <memory>
+#include <sys/socket.h>
+
+#include <system_error>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "absl/strings/str_cat.h"
 #include "handoff/fd/fd_description.h"
 #include "handoff/fd/open_descriptors.h"
 #include "handoff/fd/peer_identity.h"
@@ -75,10 +77,14 @@ void SendLedger(const v1::Ledger& ledger, Replies& replies) {
 }  // namespace
 
 Answers::~Answers() {
-  for (Answer& answer : answers_) answer.thread.join();
+  for (Answer& answer : answers_) {
+    ::shutdown(answer.channel.fd(), SHUT_RDWR);  // its next send fails
+    answer.thread.join();
+  }
 }
 
-bool Answers::full() {
+absl::Status Answers::Start(Channel& channel, v1::Query::Kind kind,
+                            absl::Time deadline) {
   for (auto it = answers_.begin(); it != answers_.end();) {
     if (it->done.load()) {
       it->thread.join();
@@ -87,18 +93,24 @@ bool Answers::full() {
       ++it;
     }
   }
-  return answers_.size() >= kMaxAnswers;
-}
-
-void Answers::Start(Channel channel, v1::Query::Kind kind,
-                    absl::Time deadline) {
-  Answer& answer = answers_.emplace_back();
-  answer.thread = std::thread(
-      [this, &answer, kind, deadline,
-       owned = std::make_shared<Channel>(std::move(channel))] {
-        Run(*owned, kind, deadline);
-        answer.done.store(true);
-      });
+  if (answers_.size() >= kMaxAnswers) {
+    return absl::ResourceExhaustedError("too many questions at a time");
+  }
+  Answer& answer = answers_.emplace_back(std::move(channel));
+  try {
+    answer.thread = std::thread([this, &answer, kind, deadline] {
+      Run(answer.channel, kind, deadline);
+      // Ends the connection now, not when the next question comes.
+      ::shutdown(answer.channel.fd(), SHUT_RDWR);
+      answer.done.store(true);
+    });
+  } catch (const std::system_error& error) {
+    channel = std::move(answer.channel);
+    answers_.pop_back();
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no thread for an answer: ", error.what()));
+  }
+  return absl::OkStatus();
 }
 
 void Answers::Run(Channel& channel, v1::Query::Kind kind,

@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "handoff/batch_builder.h"
 #include "handoff/ledger.h"
@@ -35,16 +36,19 @@ class Answers {
   };
 
   explicit Answers(Sources sources) : sources_(std::move(sources)) {}
-  // Waits for the answers under way, each of which has a deadline.
+  // Breaks off the answers under way.
   ~Answers();
 
-  // Whether kMaxAnswers are under way.
-  bool full();
-  // Takes over the channel. Not while full().
-  void Start(Channel channel, v1::Query::Kind kind, absl::Time deadline);
+  // Takes the channel over and answers on it. RESOURCE_EXHAUSTED, with the
+  // channel left alone, where kMaxAnswers are under way or there can be no more
+  // threads.
+  absl::Status Start(Channel& channel, v1::Query::Kind kind,
+                     absl::Time deadline);
 
  private:
   struct Answer {
+    explicit Answer(Channel taken) : channel(std::move(taken)) {}
+    Channel channel;
     std::thread thread;
     std::atomic<bool> done{false};
   };

@@ -109,6 +109,7 @@ TEST(BatchBuilderTest, KeptAndClosedFollowInTheirOrder) {
   builder.AddClosed(1);
   v1::KeptSession kept;
   kept.set_id(2);
+  kept.set_type("t");
   kept.set_reason("TLS");
   builder.AddKept(kept);
   std::vector<OutgoingFrame> frames = builder.Take();

@@ -7,12 +7,17 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "handoff/clock.h"
+#include "handoff/protocol/frame.h"
 
 namespace handoff {
 namespace {
 
 using State = PredecessorMachine::State;
+
+// Frames that one Step() exchanges at most before it looks at the clock of the
+// thread's other work.
+constexpr int kMaxTurns = 1024;
 
 }  // namespace
 
@@ -21,12 +26,12 @@ Giving::Giving(const Process& process, Channel channel, SharedOutcome word)
 
 Giving::~Giving() {
   // Before the word: groups that are frozen go on as it says.
-  Abort("the process ends", absl::Now());
+  Abort("the process ends", MonotonicNow());
   for (auto c = machine_->NextCommand(); c.has_value();
        c = machine_->NextCommand()) {
     if (*c == PredecessorMachine::Command::kThaw ||
         *c == PredecessorMachine::Command::kRelease) {
-      Carry(*c, absl::Now());
+      Carry(*c, MonotonicNow());
     }
   }
 }
@@ -40,9 +45,11 @@ void Giving::Abort(const std::string& why, absl::Time now) {
 }
 
 void Giving::Step(absl::Time now) {
-  bool progress = true;
-  while (progress) {
-    progress = over() ? false : link_.Exchange(*machine_, now);
+  // Bounded: a peer that never stops sending holds up neither the deadlines nor
+  // the thread's other work.
+  unfinished_ = true;
+  for (int turn = 0; unfinished_ && turn < kMaxTurns; ++turn) {
+    bool progress = !over() && link_.Exchange(*machine_, now);
     progress |= ServeGroups(now);
     machine_->OnTime(now);
     for (auto c = machine_->NextCommand(); c.has_value();
@@ -51,6 +58,8 @@ void Giving::Step(absl::Time now) {
       progress = true;
     }
     NoteProgress(now);
+    unfinished_ = progress;
+    now = MonotonicNow();
   }
   if (over()) {
     link_.Flush(*machine_, now);
@@ -59,6 +68,7 @@ void Giving::Step(absl::Time now) {
 }
 
 absl::Time Giving::NextWake(absl::Time now) const {
+  if (unfinished_) return now;
   return std::min(machine_->NextDeadline(), now + link_.retry_after());
 }
 
@@ -135,8 +145,8 @@ bool Giving::ServeGroups(absl::Time now) {
   const bool sends = task_ == Task::kFirstRound ||
                      task_ == Task::kSecondRound || task_ == Task::kCut;
   if (sends) {
-    AddSnapshots(now);
-    if (!done) return false;
+    const bool added = AddSnapshots(now);
+    if (!done) return added;
     for (const uint64_t id : process_.roster->TakeClosed()) {
       builder_.AddClosed(id);
     }
@@ -226,19 +236,22 @@ absl::Status Giving::AddBlobs(bool first) {
   return absl::OkStatus();
 }
 
-void Giving::AddSnapshots(absl::Time now) {
+bool Giving::AddSnapshots(absl::Time now) {
+  bool added = false;
   for (GroupSnapshot& snapshot : process_.groups->TakeSnapshots()) {
     if (!snapshot.status.ok()) {
       machine_->Abort(v1::Abort::SNAPSHOT,
                       std::string(snapshot.status.message()), now);
-      return;
+      return true;
     }
+    added |= !snapshot.items.empty() || !snapshot.kept.empty();
     for (GroupSnapshot::Item& item : snapshot.items) {
       builder_.AddSession(std::move(item));
     }
     for (const v1::KeptSession& kept : snapshot.kept) builder_.AddKept(kept);
   }
   SendBatches(now);
+  return added;
 }
 
 void Giving::SendBatches(absl::Time now) {
@@ -263,7 +276,7 @@ void Giving::NoteProgress(absl::Time now) {
     }
   } else if (state == State::kFirstRound) {
     Say(Event::Kind::kHandoffBegun,
-        absl::StrCat("to pid ", pid, ", label ", machine_->hello().label()));
+        absl::StrCat("to pid ", pid, ", label ", Printable(machine_->hello().label())));
   } else if (state == State::kAwaitReady) {
     Say(Event::Kind::kPreCopied, "the successor has a copy of everything");
   } else if (state == State::kSecondRound) {
@@ -301,7 +314,7 @@ void Giving::Record(absl::Time now) {
   if (peer() != nullptr) handoff.set_successor_pid(peer()->credentials.pid);
   handoff.set_generation(process_.generation + 1);
   handoff.set_started_at(static_cast<uint64_t>(absl::ToUnixNanos(started_)));
-  handoff.set_seconds(absl::ToDoubleSeconds(now - started_));
+  handoff.set_seconds(absl::ToDoubleSeconds(now - begun_));
   for (v1::LedgerEntry& entry : entries_) *handoff.add_entries() = entry;
   process_.ledger->Add(std::move(handoff));
 }

@@ -94,7 +94,8 @@ class Giving {
   void AddDescriptors();
   void AddOutcomes(const Belongings& belongings, const v1::Ready& ready);
   absl::Status AddBlobs(bool first);
-  void AddSnapshots(absl::Time now);
+  // True where there were any.
+  bool AddSnapshots(absl::Time now);
   void SendBatches(absl::Time now);
   void NoteProgress(absl::Time now);
   void Record(absl::Time now);
@@ -109,7 +110,9 @@ class Giving {
   BatchBuilder builder_;
   std::map<std::string, std::string> sent_blobs_;
   std::vector<v1::LedgerEntry> entries_;
-  absl::Time started_;
+  absl::Time started_;  // by the clock on the wall, for the ledger
+  absl::Time begun_;
+  bool unfinished_ = false;  // Step() ended with more to do
   absl::Time committed_at_ = absl::InfiniteFuture();
   bool recorded_ = false;
   bool told_refused_ = false;  // the roster, of what Ready refuses

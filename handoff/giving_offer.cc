@@ -81,6 +81,7 @@ absl::StatusOr<std::unique_ptr<Giving>> Giving::Create(const Process& process,
   std::unique_ptr<Giving> giving(new Giving(
       process, std::move(channel), SharedOutcome(*std::move(word))));
   giving->started_ = absl::Now();
+  giving->begun_ = now;
   PredecessorMachine::Config config;
   config.deadlines = process.options->deadlines;
   config.limits = process.options->limits;

@@ -15,6 +15,9 @@ namespace {
 // which the loop serves nobody.
 constexpr size_t kLiveSlice = 128;
 
+// How often the cut looks for sessions that a snapshot itself has changed.
+constexpr int kCutPasses = 4;
+
 uint64_t MonotonicNanos() {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
@@ -31,6 +34,7 @@ struct GroupSet::Steps {
   mutable std::mutex mu;
   std::condition_variable decided;
   Verdict verdict = Verdict::kNone;
+  uint64_t handoff = 0;  // the roster's number
   bool quiesced = false;
   size_t pending = 0;  // groups that have not done the step
   bool needs_barrier = false;
@@ -89,8 +93,8 @@ class GroupSet::Member : public GroupHandle {
       if (steps->over()) return;
       auto sessions =
           std::make_shared<std::vector<std::shared_ptr<Session>>>(
-              first ? set_->roster_->TrackGroup(index_)
-                    : set_->roster_->TakeChanged(index_));
+              first ? set_->roster_->TrackGroup(index_, steps->handoff)
+                    : set_->roster_->TakeChanged(index_, steps->handoff));
       Slice(steps, std::move(sessions), 0);
     });
   }
@@ -110,8 +114,18 @@ class GroupSet::Member : public GroupHandle {
       if (steps->over()) return;
       const uint64_t now = MonotonicNanos();
       GroupSnapshot snapshot;
-      for (const auto& session : set_->roster_->TakeChanged(index_)) {
-        set_->roster_->Snapshot(*group_, *session, snapshot);
+      // Again where a snapshot has changed a session: the last word counts.
+      for (int pass = 0; pass < kCutPasses; ++pass) {
+        const auto changed =
+            set_->roster_->TakeChanged(index_, steps->handoff);
+        if (changed.empty()) break;
+        if (pass == kCutPasses - 1) {
+          snapshot.status = absl::InternalError(
+              "Snapshot changes sessions without end");
+        }
+        for (const auto& session : changed) {
+          set_->roster_->Snapshot(*group_, *session, steps->handoff, snapshot);
+        }
       }
       std::unique_lock<std::mutex> lock(steps->mu);
       steps->cut_at = std::min(steps->cut_at, now);
@@ -151,7 +165,8 @@ class GroupSet::Member : public GroupHandle {
     const size_t to = std::min(from + kLiveSlice, sessions->size());
     GroupSnapshot snapshot;
     for (size_t i = from; i < to; ++i) {
-      set_->roster_->Snapshot(*group_, *(*sessions)[i], snapshot);
+      set_->roster_->Snapshot(*group_, *(*sessions)[i], steps->handoff,
+                              snapshot);
     }
     const bool last = to == sessions->size();
     steps->Deliver(std::move(snapshot), last);
@@ -186,7 +201,7 @@ GroupHandle* GroupSet::Register(Group* group) {
 
 void GroupSet::Begin(std::map<std::string, uint32_t> versions) {
   steps_ = std::make_shared<Steps>();
-  roster_->BeginHandoff(std::move(versions));
+  steps_->handoff = roster_->BeginHandoff(std::move(versions));
 }
 
 void GroupSet::StartRound(bool first) {

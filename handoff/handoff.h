@@ -94,7 +94,8 @@ class Handoff {
   // left to us in HANDOFF_SOCKET_FD) and receives everything up to PreCopied;
   // where nobody listens, starts fresh.
   //
-  // INVALID_ARGUMENT     the options: path, names, ranges
+  // INVALID_ARGUMENT     the options: path, names, ranges; or what the
+  //                      predecessor sends makes no sense
   // PERMISSION_DENIED, UNAUTHENTICATED  the predecessor is nobody we trust, or
   //                      does not trust us
   // UNAVAILABLE          refused: it is busy with another handoff, or stopping
@@ -102,6 +103,7 @@ class Handoff {
   // RESOURCE_EXHAUSTED   refused: our limit on descriptors is too low
   // DEADLINE_EXCEEDED    it does not answer
   // ABORTED              it aborted, or died
+  // DATA_LOSS            descriptors were lost on the way (MSG_CTRUNC)
   static absl::StatusOr<std::unique_ptr<Handoff>> Start(Options options);
 
   // Without Stop(), a handoff that is under way is aborted.
@@ -114,9 +116,10 @@ class Handoff {
 
   // A listening socket by name: inherited where the predecessor had one of this
   // name (whatever its address), else bound to `address`: "tcp:HOST:PORT",
-  // "tcp:[v6]:PORT", "unix:/path". Non-blocking; borrowed. A name may be taken
-  // as often as the predecessor had listeners of it. Codes of BindListener();
-  // ALREADY_EXISTS where the name is taken.
+  // "tcp:[v6]:PORT", "unix:/path". Non-blocking; borrowed. A name may hold
+  // several listeners (an address of each family, one for each worker): call
+  // once for each, in the same order in every generation. Codes of
+  // BindListener().
   virtual absl::StatusOr<int> Listen(absl::string_view name,
                                      absl::string_view address) = 0;
 

@@ -87,10 +87,14 @@ void LedgerBook::Trim() {
   }
   size_t entries = 0;
   for (int i = handoffs.size() - 1; i >= 0; --i) {
-    entries += handoffs[i].entries_size();
-    if (entries > kMaxEntries && i + 1 < handoffs.size()) {
-      handoffs[i].clear_entries();
+    const size_t room = kMaxEntries - entries;
+    auto& kept = *handoffs[i].mutable_entries();
+    if (static_cast<size_t>(kept.size()) > room) {
+      // The last handoff keeps what there is room for, older ones all or none.
+      const int keep = i + 1 == handoffs.size() ? static_cast<int>(room) : 0;
+      kept.DeleteSubrange(keep, kept.size() - keep);
     }
+    entries += static_cast<size_t>(kept.size());
   }
 }
 

@@ -57,13 +57,13 @@ class Link {
   // When to try again even if nothing is reported: unread descriptors of this
   // user are too many (ETOOMANYREFS), which no poll reports the end of.
   absl::Duration retry_after() const {
-    return blocked_ == Blocked::kDescriptors ? absl::Milliseconds(1)
-                                             : absl::InfiniteDuration();
+    return blocked_ == Blocked::kKernel ? absl::Milliseconds(1)
+                                        : absl::InfiniteDuration();
   }
   bool closed() const { return closed_; }
 
  private:
-  enum class Blocked { kNo, kQueue, kDescriptors };
+  enum class Blocked { kNo, kQueue, kKernel };
 
   static v1::Abort::Reason ReasonOf(const absl::Status& status) {
     switch (status.code()) {
@@ -119,7 +119,7 @@ class Link {
 
   template <typename Machine>
   bool SendOne(Machine& machine, absl::Time now) {
-    blocked_ = Blocked::kNo;
+    const Blocked before = std::exchange(blocked_, Blocked::kNo);
     OutgoingFrame* next = machine.ToSend();
     if (next == nullptr || closed_ || mute_) return false;
     std::vector<int> fds;
@@ -132,26 +132,31 @@ class Link {
     }
     switch (status.code()) {
       case absl::StatusCode::kUnavailable:
-        blocked_ = Blocked::kQueue;
+        // The second time in a row POLLOUT had promised too much: the kernel
+        // lacks memory, which no poll reports the end of.
+        blocked_ = before == Blocked::kQueue ? Blocked::kKernel
+                                             : Blocked::kQueue;
         return false;
       case absl::StatusCode::kResourceExhausted:
-        blocked_ = Blocked::kDescriptors;
+        blocked_ = Blocked::kKernel;
         return false;
       case absl::StatusCode::kAborted:
         // What the peer sent before it closed is still to be read.
         return false;
       default:
-        // Nor can what follows it: its number would be missing.
-        mute_ = true;
+        // What follows gets its number: an Abort still says why. Where even
+        // that cannot be sent, nothing can.
+        mute_ = std::exchange(failed_, true);
         machine.OnBadFrame(v1::Abort::INTERNAL, status, now);
-        return true;
+        return !mute_;
     }
   }
 
   Channel channel_;
   Blocked blocked_ = Blocked::kNo;
   bool broken_ = false;  // a frame could not be used: no more are read
-  bool mute_ = false;    // a frame could not be sent: no more are
+  bool failed_ = false;  // a frame could not be sent
+  bool mute_ = false;    // nor the next: no more are
   bool closed_ = false;
   bool dead_ = false;
 };

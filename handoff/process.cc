@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <future>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -84,7 +86,11 @@ absl::Status Process::Meet() {
     if (absl::Status s = (*taking)->Stage(); !s.ok()) return s;
     // It died before its first descriptor: there is nothing to adopt, and
     // nobody at the path any more.
-    if ((*taking)->inventory().named().empty()) continue;
+    if ((*taking)->inventory().named().empty()) {
+      if ((*taking)->adopted()) continue;
+      return absl::InvalidArgumentError(
+          "the predecessor offered not even its handoff socket");
+    }
     taking_ = *std::move(taking);
     return Inherit();
   }
@@ -113,13 +119,15 @@ absl::Status Process::Inherit() {
   claimed_[0] = true;
   inventory.TakeChanges();  // Listen, TakeSessions and AddBlob look at it all
   if (inventory.blobs().count(kLedgerBlob) != 0) {
-    auto value =
-        DecodeBlob(inventory.blobs()[kLedgerBlob], options_.limits);
+    // Not worth a handoff: without it this process begins a new one.
+    auto value = DecodeBlob(inventory.blobs()[kLedgerBlob], Limits());
     v1::Ledger ledger;
-    if (!value.ok() || !value->UnpackTo(&ledger)) {
-      return absl::InvalidArgumentError("the predecessor's ledger is malformed");
+    if (value.ok() && value->UnpackTo(&ledger)) {
+      ledger_.Inherit(ledger);
+    } else {
+      report_(Event::Kind::kNote, taking_->offer().handoff_id(),
+              "the predecessor's ledger cannot be read");
     }
-    ledger_.Inherit(ledger);
   }
   return absl::OkStatus();
 }
@@ -141,14 +149,15 @@ absl::StatusOr<int> Process::Claim(v1::Descriptors::Role role,
         continue;
       }
       claimed_[i] = true;
-      names_.insert(std::string(name));
+      if (role == v1::Descriptors::OTHER) names_.insert(std::string(name));
       belongings_.named.push_back(
           {role, named[i].name, named[i].address, named[i].fd});
       return named[i].fd->get();
     }
   }
   if (absl::Status s = CheckName("descriptor", name); !s.ok()) return s;
-  if (!names_.insert(std::string(name)).second) {
+  if (role == v1::Descriptors::OTHER &&
+      !names_.insert(std::string(name)).second) {
     return absl::AlreadyExistsError(
         absl::StrCat("\"", name, "\" is taken; names are unique"));
   }
@@ -160,10 +169,7 @@ absl::StatusOr<int> Process::Listen(absl::string_view name,
   auto inherited = Claim(v1::Descriptors::LISTENER, name);
   if (!absl::IsNotFound(inherited.status())) return inherited;
   auto bound = BindListener(address);
-  if (!bound.ok()) {
-    names_.erase(std::string(name));
-    return bound.status();
-  }
+  if (!bound.ok()) return bound.status();
   belongings_.named.push_back(
       {v1::Descriptors::LISTENER, std::string(name), std::string(address),
        std::make_shared<UniqueFd>(*std::move(bound))});
@@ -221,6 +227,7 @@ absl::Status Process::Restore(uint64_t id, StagedInventory::Session& staged,
       roster_.Receive(staged.record, staged.descriptors);
   absl::Status status = receiver->Restore(session, *snapshot);
   if (status.ok() && roster_.GroupOf(*session) < 0) {
+    receiver->Drop(*session);
     status = absl::InternalError("the receiver gave the session to no group");
   }
   if (!status.ok()) {
@@ -320,10 +327,23 @@ absl::Status Process::Ready() {
   if (thread_.joinable()) {
     return absl::FailedPreconditionError("Ready() was called before");
   }
+  // Made before the commit: there is no way back if it could not be made after.
+  std::promise<bool> committed;
+  try {
+    thread_ = std::thread([this, go = committed.get_future()]() mutable {
+      if (go.get()) Run();
+    });
+  } catch (const std::system_error& error) {
+    DropTaken();
+    taking_.reset();
+    return absl::ResourceExhaustedError(
+        absl::StrCat("there can be no more threads: ", error.what()));
+  }
   if (taking_ != nullptr) {
     const absl::Status status =
         taking_->Commit(MakeReady(), [this] { return ApplyChanges(); });
     if (!status.ok()) {
+      committed.set_value(false);
       DropTaken();
       taking_.reset();  // closes what the predecessor still owns
       return status;
@@ -344,7 +364,7 @@ absl::Status Process::Ready() {
     sources.blobs.push_back(blob.name);
   }
   answers_ = std::make_unique<Answers>(std::move(sources));
-  thread_ = std::thread([this] { Run(); });
+  committed.set_value(true);
   return absl::OkStatus();
 }
 

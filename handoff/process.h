@@ -118,7 +118,7 @@ class Process : public Handoff {
   // The handoff that made us; null on a fresh start.
   std::unique_ptr<Taking> taking_;
   std::vector<bool> claimed_;  // of taking_'s named descriptors
-  std::set<std::string> names_;  // of our descriptors
+  std::set<std::string> names_;  // of our descriptors that are no listeners
   std::map<std::string, SessionReceiver*> receivers_;
   std::map<std::string, RestoreBlob> blob_restorers_;
   std::map<uint64_t, Taken> taken_;

@@ -73,7 +73,12 @@ void Process::RecordTaking() {
     ++taken_by_group_[roster_.GroupOf(*taken.session)];
   }
   for (const auto& [session, kept] : inventory.kept()) {
-    const bool refused = refused_.count(session) != 0;
+    if (taking_->adopted()) {
+      lost_[session] = kept.type();  // with the process that kept it
+      continue;
+    }
+    const bool refused =
+        refused_.count(session) != 0 || receivers_.count(kept.type()) == 0;
     Add(handoff, refused ? v1::LedgerEntry::REFUSED : v1::LedgerEntry::KEPT,
         "session", kept.type(), session, kept.reason());
   }
@@ -81,9 +86,15 @@ void Process::RecordTaking() {
     Add(handoff, v1::LedgerEntry::CLOSED, "session", "", session,
         "ended during the handoff");
   }
+  if (taking_->adopted()) {
+    for (const auto& [session, staged] : inventory.sessions()) {
+      if (taken_.count(session) == 0) lost_[session] = staged.record.type();
+    }
+  }
   for (const auto& [session, type] : lost_) {
     Add(handoff, v1::LedgerEntry::LOST, "session", type, session,
-        "the predecessor died after touching it");
+        "the predecessor died, and it was touched since it was sent, kept or "
+        "refused");
   }
   ledger_.Add(std::move(handoff));
   taken_handoff_ = id;

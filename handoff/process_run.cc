@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "handoff/clock.h"
 #include "handoff/protocol/frame.h"
 #include "handoff/process.h"
 
@@ -32,6 +33,7 @@ Process::~Process() {
   }
   wake_();
   if (thread_.joinable()) thread_.join();
+  answers_.reset();  // its threads look at what follows
   // Its groups' loops have ended; what it had frozen has to be let go.
   giving_.reset();
 }
@@ -103,7 +105,7 @@ void Process::Run() {
   if (taking_ != nullptr) RecordTaking();
   const int listener = belongings_.named.front().fd->get();
   while (true) {
-    absl::Time now = absl::Now();
+    absl::Time now = MonotonicNow();
     std::vector<pollfd> polled = {{wake_.fd(), POLLIN, 0}};
     const bool accepts = in_charge() && callers_.size() < kMaxCallers &&
                          now >= accept_again_;
@@ -119,11 +121,19 @@ void Process::Run() {
     ::poll(polled.data(), polled.size(),
            static_cast<int>(std::clamp<int64_t>(wait, 0, 3'600'000)));
     if (polled[0].revents != 0) wake_.Clear();
+    now = MonotonicNow();
+    bool quit;
+    bool stopping;
     {
       std::lock_guard<std::mutex> lock(mu_);
-      if (quit_) return;
+      quit = quit_;
+      stopping = stopping_;
     }
-    now = absl::Now();
+    if (quit) {
+      // Stop() and then the end is no crash.
+      if (stopping && taking_ != nullptr) taking_->Retire(now);
+      return;
+    }
     if (polled[1].revents != 0) Accept(now);
     RecordBlackouts();
     TakeChild(now);
@@ -134,16 +144,18 @@ void Process::Run() {
 }
 
 absl::Time Process::NextWake(absl::Time now) const {
-  absl::Time wake = std::min(child_deadline_, absl::InfiniteFuture());
+  absl::Time wake = child_deadline_;
   if (now < accept_again_) wake = std::min(wake, accept_again_);
   for (const Caller& caller : callers_) {
     wake = std::min(wake, caller.deadline);
   }
   if (taking_ != nullptr) wake = std::min(wake, taking_->NextWake(now));
-  if (giving_ != nullptr) {
-    wake = std::min(wake, giving_->over()
-                              ? giving_->committed_at() + options_.deadlines.drain
-                              : giving_->NextWake(now));
+  if (giving_ != nullptr && !giving_->over()) {
+    wake = std::min(wake, giving_->NextWake(now));
+  } else if (giving_ != nullptr) {
+    const absl::Time drained =
+        giving_->committed_at() + options_.deadlines.drain;
+    if (now < drained) wake = std::min(wake, drained);
   }
   return wake;
 }
@@ -250,11 +262,11 @@ void Process::Hear(absl::Time now) {
 
 void Process::Answer(Channel channel, const v1::Frame& frame, absl::Time now) {
   if (frame.has_query()) {
-    if (answers_->full()) {
-      return Refuse(channel, v1::Refuse::BUSY, "too many questions at a time");
-    }
-    return answers_->Start(std::move(channel), frame.query().kind(),
-                           now + kAnswerTime);
+    // A tool's answer is timed by the clock on the wall, as the tool itself is.
+    const absl::Status started = answers_->Start(
+        channel, frame.query().kind(), absl::Now() + kAnswerTime);
+    if (!started.ok()) Refuse(channel, v1::Refuse::BUSY, started.message());
+    return;
   }
   if (!frame.has_hello()) {
     return Refuse(channel, v1::Refuse::MALFORMED,
@@ -303,8 +315,10 @@ void Process::Advance(absl::Time now) {
   if (giving_ != nullptr) {
     giving_->Step(now);
     const bool ours_again = giving_->over() && in_charge();
+    const bool to_child = child_.has_value() && giving_->peer() != nullptr &&
+                          giving_->peer()->credentials.pid == child_->pid;
     if (giving_->committed() && !ours_again) {
-      child_deadline_ = absl::InfiniteFuture();
+      if (to_child) child_deadline_ = absl::InfiniteFuture();
       roster_.SetOnEnd(wake_);
       if (giving_->over() &&
           (roster_.size() == 0 ||
@@ -315,9 +329,7 @@ void Process::Advance(absl::Time now) {
       roster_.SetOnEnd(nullptr);
       if (giving_->rolled_back()) ++highest_generation_;
       giving_.reset();
-      if (child_.has_value()) {
-        child_deadline_ = now + options_.deadlines.released;
-      }
+      if (to_child) child_deadline_ = now + options_.deadlines.released;
     }
   }
   if (stopping && (giving_ == nullptr || giving_->committed())) {

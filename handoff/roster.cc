@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "handoff/fd/fd_description.h"
+#include "handoff/protocol/frame.h"
 
 namespace handoff {
 namespace {
@@ -128,6 +129,9 @@ void Roster::NoteChanged(Session& session) {
 absl::Status Roster::AddDescriptor(Session& session, absl::string_view name,
                                    UniqueFd fd) {
   if (session.ended_) return absl::NotFoundError("the session has ended");
+  if (absl::Status s = CheckName("session's descriptor", name); !s.ok()) {
+    return s;
+  }
   if (session.fd(name) >= 0) {
     return absl::AlreadyExistsError(
         absl::StrCat("the session has a descriptor \"", name, "\""));
@@ -215,7 +219,7 @@ void Roster::SetOnEnd(std::function<void()> on_end) {
   on_end_ = std::move(on_end);
 }
 
-void Roster::BeginHandoff(std::map<std::string, uint32_t> versions) {
+uint64_t Roster::BeginHandoff(std::map<std::string, uint32_t> versions) {
   std::lock_guard<std::mutex> lock(mu_);
   versions_ = std::move(versions);
   refused_types_.clear();
@@ -224,6 +228,7 @@ void Roster::BeginHandoff(std::map<std::string, uint32_t> versions) {
   kept_.clear();
   closed_.clear();
   ended_.clear();
+  return ++handoff_;
 }
 
 void Roster::RefuseType(const std::string& type) {
@@ -247,9 +252,11 @@ void Roster::RefuseSession(uint64_t id, const std::string& reason) {
   if (it != changed_.end()) it->second.push_back(session->second);
 }
 
-std::vector<std::shared_ptr<Session>> Roster::TrackGroup(int group) {
+std::vector<std::shared_ptr<Session>> Roster::TrackGroup(int group,
+                                                         uint64_t handoff) {
   std::vector<std::shared_ptr<Session>> sessions;
   std::lock_guard<std::mutex> lock(mu_);
+  if (handoff != handoff_) return sessions;
   changed_[group].clear();
   for (const auto& [id, session] : sessions_) {
     if (session->group_ == group) sessions.push_back(session);
@@ -257,8 +264,10 @@ std::vector<std::shared_ptr<Session>> Roster::TrackGroup(int group) {
   return sessions;
 }
 
-std::vector<std::shared_ptr<Session>> Roster::TakeChanged(int group) {
+std::vector<std::shared_ptr<Session>> Roster::TakeChanged(int group,
+                                                          uint64_t handoff) {
   std::lock_guard<std::mutex> lock(mu_);
+  if (handoff != handoff_) return {};
   const auto it = changed_.find(group);
   if (it == changed_.end()) return {};
   return std::exchange(it->second, {});
@@ -267,6 +276,7 @@ std::vector<std::shared_ptr<Session>> Roster::TakeChanged(int group) {
 void Roster::EndTracking() {
   std::map<int, std::vector<std::shared_ptr<Session>>> dropped;
   std::lock_guard<std::mutex> lock(mu_);
+  ++handoff_;
   dropped.swap(changed_);
 }
 
@@ -303,8 +313,11 @@ std::vector<v1::LedgerEntry> Roster::Outcomes() const {
     if (sent_.count(id) != 0) {
       entries.push_back(Entry(v1::LedgerEntry::MOVED, *session, ""));
     } else if (const auto it = kept_.find(id); it != kept_.end()) {
-      entries.push_back(
-          Entry(v1::LedgerEntry::KEPT, *session, it->second.reason()));
+      const bool refused = refused_.count(id) != 0 ||
+                           refused_types_.count(session->type()) != 0;
+      entries.push_back(Entry(
+          refused ? v1::LedgerEntry::REFUSED : v1::LedgerEntry::KEPT, *session,
+          it->second.reason()));
     }
   }
   return entries;

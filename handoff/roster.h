@@ -73,20 +73,25 @@ class Roster {
   void SetOnEnd(std::function<void()> on_end);
 
   // Forgets what an earlier handoff has sent. `versions`: of each type's state.
-  void BeginHandoff(std::map<std::string, uint32_t> versions);
+  // Returns the number by which its rounds are known: what a loop still does for
+  // an earlier handoff, or one that is over, has no effect.
+  uint64_t BeginHandoff(std::map<std::string, uint32_t> versions);
   // What the successor does not take stays here, in this handoff: the next one
   // may be to another binary. Before the round that tells it so.
   void RefuseType(const std::string& type);
   void RefuseSession(uint64_t id, const std::string& reason);
   // All sessions of a group, and from here on note those that change. [loop]
-  std::vector<std::shared_ptr<Session>> TrackGroup(int group);
+  std::vector<std::shared_ptr<Session>> TrackGroup(int group,
+                                                   uint64_t handoff);
   // Those of a tracked group that changed since their last Snapshot. [loop]
-  std::vector<std::shared_ptr<Session>> TakeChanged(int group);
+  std::vector<std::shared_ptr<Session>> TakeChanged(int group,
+                                                    uint64_t handoff);
   // Ends what BeginHandoff() began.
   void EndTracking();
   // Appends what has to be sent of `session` to `out`. The first time in a
   // handoff that is everything. [loop]
-  void Snapshot(Group& group, Session& session, GroupSnapshot& out);
+  void Snapshot(Group& group, Session& session, uint64_t handoff,
+                GroupSnapshot& out);
   // Sessions that ended after they had been sent, since the last call.
   std::vector<uint64_t> TakeClosed();
 
@@ -105,6 +110,7 @@ class Roster {
   uint64_t next_id_ = 1;
   std::function<void()> on_end_;
 
+  uint64_t handoff_ = 0;  // the number of the one that is under way
   std::map<std::string, uint32_t> versions_;
   std::set<std::string> refused_types_;
   std::unordered_map<uint64_t, std::string> refused_;  // reasons

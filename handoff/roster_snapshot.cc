@@ -43,13 +43,15 @@ absl::Status Shrink(GroupSnapshot::Item& item) {
 
 }  // namespace
 
-void Roster::Snapshot(Group& group, Session& session, GroupSnapshot& out) {
+void Roster::Snapshot(Group& group, Session& session, uint64_t handoff,
+                      GroupSnapshot& out) {
   if (session.ended_) return;
-  session.changed_ = false;
   bool first;
   uint32_t version = 0;
   {
     std::lock_guard<std::mutex> lock(mu_);
+    if (handoff != handoff_) return;
+    session.changed_ = false;
     if (kept_.count(session.id()) != 0) return;
     std::string reason = session.keep_reason_;
     if (const auto it = refused_.find(session.id()); it != refused_.end()) {
@@ -91,6 +93,10 @@ void Roster::Snapshot(Group& group, Session& session, GroupSnapshot& out) {
       static_cast<uint64_t>(absl::ToUnixNanos(session.opened_at())));
   *record.mutable_state() = std::move(writer.state_);
   for (Session::Descriptor& d : session.descriptors_) {
+    if (absl::Status s = CheckName("session's descriptor", d.name); !s.ok()) {
+      out.status = s;
+      return;
+    }
     v1::SessionDescriptor* sent = record.add_descriptors();
     sent->set_name(d.name);
     SessionWriter::Bytes& bytes = writer.Find(d.name);

@@ -9,9 +9,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "handoff/clock.h"
 #include "handoff/fd/fd_description.h"
 #include "handoff/fd/memfd.h"
 #include "handoff/fd/open_descriptors.h"
+#include "handoff/protocol/frame.h"
 
 namespace handoff {
 namespace {
@@ -20,6 +22,13 @@ using State = SuccessorMachine::State;
 
 // Descriptors left for the service itself.
 constexpr uint64_t kReserve = 64;
+
+// What a predecessor can make us grow our descriptor table to, whatever it
+// announces and whatever our limit: 8 MiB.
+constexpr uint64_t kMaxTable = 1 << 20;
+
+// Frames that one Step() exchanges at most.
+constexpr int kMaxTurns = 64;
 
 // A process with threads stalls each time its descriptor table grows, which it
 // does by doubling; one high number makes it as large as it will be.
@@ -58,7 +67,7 @@ absl::StatusOr<std::unique_ptr<Taking>> Taking::Create(const Options& options,
                                          : 0);
   config.hello_descriptors = {std::make_shared<UniqueFd>(*std::move(pidfd))};
   taking->machine_ =
-      std::make_unique<SuccessorMachine>(std::move(config), absl::Now());
+      std::make_unique<SuccessorMachine>(std::move(config), MonotonicNow());
   return taking;
 }
 
@@ -78,15 +87,16 @@ absl::Status Taking::MapWord(absl::Time now) {
   machine_->offer_descriptors().clear();
   if (!word.ok()) return word.status();
   word_ = std::make_unique<SharedOutcome>(*std::move(word));
-  offered_at_ = now;
+  offered_at_ = absl::Now();
   const OpenDescriptors open = CountOpenDescriptors();
   const uint64_t highest = std::min<uint64_t>(
-      open.limit - 1, open.count + machine_->offer().descriptors_total());
+      open.limit - 1,
+      open.count + std::min(machine_->offer().descriptors_total(), kMaxTable));
   GrowDescriptorTable(static_cast<int>(std::min<uint64_t>(highest, INT_MAX)));
   machine_->SetWord(word_.get(), now);
   Say(Event::Kind::kInheriting,
       absl::StrCat("from pid ", predecessor(), ", label ",
-                   machine_->offer().label(), ", ", offer().sessions(),
+                   Printable(offer().label()), ", ", offer().sessions(),
                    " sessions"));
   return absl::OkStatus();
 }
@@ -126,9 +136,9 @@ absl::Status Taking::Carry(SuccessorMachine::Command command,
 absl::Status Taking::RunUntil(const std::function<bool()>& done,
                               const std::function<absl::Status()>& apply) {
   while (true) {
-    absl::Time now = absl::Now();
+    absl::Time now = MonotonicNow();
     bool progress = true;
-    while (progress && !done()) {
+    while (progress && !done() && !over()) {
       progress = link_.Exchange(*machine_, now);
       absl::Status status;
       if (machine_->state() == State::kReady) status = apply();
@@ -141,7 +151,7 @@ absl::Status Taking::RunUntil(const std::function<bool()>& done,
       if (!status.ok()) {
         machine_->Abort(v1::Abort::RESTORE, std::string(status.message()), now);
       }
-      now = absl::Now();
+      now = MonotonicNow();
     }
     if (machine_->state() >= State::kCommitted) link_.Flush(*machine_, now);
     if (done()) return absl::OkStatus();
@@ -167,9 +177,9 @@ absl::Status Taking::Stage() {
 absl::Status Taking::Commit(v1::Ready ready,
                             const std::function<absl::Status()>& apply) {
   if (!serving_) {
-    machine_->Ready(std::move(ready), absl::Now());
+    machine_->Ready(std::move(ready), MonotonicNow());
     if (machine_->state() == State::kReady) {
-      link_.Exchange(*machine_, absl::Now());
+      link_.Exchange(*machine_, MonotonicNow());
       Say(Event::Kind::kReadySent, "this process could serve");
     }
   }
@@ -177,9 +187,10 @@ absl::Status Taking::Commit(v1::Ready ready,
 }
 
 void Taking::Step(absl::Time now) {
-  bool progress = true;
-  while (progress) {
-    progress = !over() && link_.Exchange(*machine_, now);
+  // Bounded: the predecessor has little to say by now, whatever it sends.
+  unfinished_ = true;
+  for (int turn = 0; unfinished_ && turn < kMaxTurns; ++turn) {
+    unfinished_ = !over() && link_.Exchange(*machine_, now);
     machine_->OnTime(now);
     while (machine_->NextCommand().has_value()) {
     }
@@ -188,6 +199,7 @@ void Taking::Step(absl::Time now) {
 }
 
 absl::Time Taking::NextWake(absl::Time now) const {
+  if (unfinished_) return now;
   return std::min(machine_->NextDeadline(), now + link_.retry_after());
 }
 

@@ -87,6 +87,7 @@ class Taking {
   bool staged_ = false;
   bool serving_ = false;
   bool adopted_ = false;
+  bool unfinished_ = false;  // Step() ended with more to do
 };
 
 // The state of a session as its receiver gets it; reads large state out of its

@@ -132,12 +132,12 @@ absl::Status RefusalStatus(const v1::Refuse& refuse) {
       break;
     default: break;
   }
-  return absl::Status(code, absl::StrCat("refused: ", refuse.detail()));
+  return absl::Status(code, absl::StrCat("refused: ", Printable(refuse.detail())));
 }
 
 absl::Status AbortStatus(const v1::Abort& abort, absl::string_view by) {
   return absl::AbortedError(
-      absl::StrCat(by, " aborted: ", abort.detail(), " (",
+      absl::StrCat(by, " aborted: ", Printable(abort.detail()), " (",
                    v1::Abort::Reason_Name(abort.reason()), ")"));
 }
 

@@ -170,12 +170,12 @@ void PredecessorMachine::Decide(const absl::Status& why,
   Enter(State::kAborting, now + config_.deadlines.released);
 }
 
-void PredecessorMachine::OnCommitted(absl::Time) {
+void PredecessorMachine::OnCommitted(absl::Time now) {
   committed_ = true;
   commands_.clear();
   outbox_.Clear();
   commands_.push_back(Command::kRelease);
-  Enter(State::kReleasing, absl::InfiniteFuture());
+  Enter(State::kReleasing, now + config_.deadlines.released);
 }
 
 void PredecessorMachine::OnReleased(absl::Time now) {
@@ -249,8 +249,10 @@ void PredecessorMachine::OnTime(absl::Time now) {
       if (config_.kill_stuck_successor) commands_.push_back(Command::kKillPeer);
       return Enter(State::kEnded, absl::InfiniteFuture());
     case State::kWatching:
-      return Enter(State::kEnded, absl::InfiniteFuture());
     case State::kReleasing:
+      // A group that does not release keeps nobody: the process ends its drain,
+      // and exits.
+      return Enter(State::kEnded, absl::InfiniteFuture());
     case State::kEnded:
       return;
   }

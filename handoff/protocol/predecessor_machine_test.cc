@@ -208,14 +208,26 @@ TEST(PredecessorMachineTest, EveryWaitEndsAtItsDeadlineAndNotBefore) {
   }
 }
 
-TEST(PredecessorMachineTest, EveryOtherStateWaitsForItsOwnDriverOrForNothing) {
-  for (const State state : {State::kReleasing, State::kEnded}) {
-    DrivenPredecessor p;
-    p.GoTo(state);
-    EXPECT_EQ(p.machine.NextDeadline(), absl::InfiniteFuture()) << Name(state);
-    p.At(p.now + absl::Hours(1'000));
-    EXPECT_EQ(p.machine.state(), state) << Name(state);
-  }
+TEST(PredecessorMachineTest, AHandoffThatHasEndedWaitsForNothing) {
+  DrivenPredecessor p;
+  p.GoTo(State::kEnded);
+  EXPECT_EQ(p.machine.NextDeadline(), absl::InfiniteFuture());
+  p.At(p.now + absl::Hours(1'000));
+  EXPECT_EQ(p.machine.state(), State::kEnded);
+}
+
+TEST(PredecessorMachineTest, AGroupThatDoesNotReleaseHoldsUpNothingForEver) {
+  DrivenPredecessor p;
+  p.GoTo(State::kReleasing);
+  const absl::Time deadline = p.machine.NextDeadline();
+  ASSERT_GT(deadline, p.now);
+  ASSERT_LT(deadline, absl::InfiniteFuture());
+  p.At(deadline - absl::Nanoseconds(1));
+  EXPECT_EQ(p.machine.state(), State::kReleasing);
+  p.At(deadline);
+  EXPECT_EQ(p.machine.state(), State::kEnded);
+  EXPECT_TRUE(p.machine.committed());
+  EXPECT_FALSE(p.machine.rolled_back());
 }
 
 TEST(PredecessorMachineTest, ASuccessorThatTakesNoFrameIsAborted) {

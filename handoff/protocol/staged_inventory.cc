@@ -92,6 +92,11 @@ absl::Status StagedInventory::ApplyDescriptors(const v1::Descriptors& batch,
     if (absl::Status s = CheckName("descriptor", entry.name()); !s.ok()) {
       return s;
     }
+    if (entry.address().size() > kMaxTextBytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("descriptor \"", entry.name(), "\" has an address of ",
+                       entry.address().size(), " bytes"));
+    }
     named_.push_back(
         {entry.role(), entry.name(), entry.address(), std::move(fds[i])});
   }
@@ -151,6 +156,14 @@ absl::Status StagedInventory::ApplySessions(const v1::Sessions& batch,
     if (closed_.count(kept.id()) != 0) {
       return absl::InvalidArgumentError(
           absl::StrCat("session ", kept.id(), " is kept but was closed"));
+    }
+    if (absl::Status s = CheckName("session type", kept.type()); !s.ok()) {
+      return s;
+    }
+    if (kept.id() == 0 || kept.reason().size() > kMaxTextBytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("session ", kept.id(), " is kept for a reason of ",
+                       kept.reason().size(), " bytes"));
     }
     if (sessions_.erase(kept.id()) > 0) {
       changes_.sessions.erase(kept.id());

@@ -151,7 +151,9 @@ void SuccessorMachine::OnFrame(const v1::Frame& frame,
     v1::Frame ack;
     ack.mutable_batch_ack()->set_seq(frame.seq());
     Push(std::move(ack), now);
-    return Enter(state_, now + Silence());
+    return Enter(state_, state_ == State::kStaging
+                             ? std::min(now + Silence(), staging_deadline_)
+                             : now + Silence());
   }
   if (frame.has_pre_copied() && state_ == State::kStaging) {
     const v1::PreCopied& counts = frame.pre_copied();
@@ -192,6 +194,7 @@ void SuccessorMachine::OnFinal(const v1::Final& final_counts, absl::Time now) {
 }
 
 void SuccessorMachine::Ready(v1::Ready ready, absl::Time now) {
+  OnTime(now);  // restoring has its deadline too
   if (state_ != State::kStaged) return;
   v1::Frame frame;
   frame.set_must_understand(true);

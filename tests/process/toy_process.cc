@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -213,14 +214,25 @@ size_t DescriptorLimit() {
   return static_cast<size_t>(limit.rlim_cur);
 }
 
+void EndOrphans() {
+  std::ifstream children(
+      absl::StrCat("/proc/self/task/", ::getpid(), "/children"));
+  for (pid_t pid; children >> pid;) {
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+  }
+}
+
 void MaybeRunToyService(int argc, char** argv) {
   rlimit limit = {};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
-  // So that a service which outlives its test, and its own child, dies with us.
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (argc < 2 || std::string(argv[1]) != "--toy") return;
+  if (argc < 2 || std::string(argv[1]) != "--toy") {
+    // What a service has started comes to us when the service ends.
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+    return;
+  }
   Settings settings;
   for (int i = 2; i < argc; ++i) {
     const std::pair<std::string, std::string> pair =

@@ -116,8 +116,11 @@ std::map<std::string, int> SettledTable(
 
 // Where main() is to run a toy service instead of the tests, does so and exits.
 // Otherwise prepares this process for the tests: as many descriptors as the hard
-// limit allows, and every process that a service has started ends with it.
+// limit allows, and the parent of what a service leaves behind.
 void MaybeRunToyService(int argc, char** argv);
+
+// Ends every child of this process that is left, after the tests.
+void EndOrphans();
 
 }  // namespace handoff::toy
 

@@ -5,5 +5,7 @@
 int main(int argc, char** argv) {
   handoff::toy::MaybeRunToyService(argc, argv);
   testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
+  const int result = RUN_ALL_TESTS();
+  handoff::toy::EndOrphans();
+  return result;
 }
