@@ -74,6 +74,10 @@ bool Connection::idle() const {
          output().empty() && input().empty();
 }
 
+bool Connection::draining() const {
+  return info_->mode.load(std::memory_order_relaxed) == Mode::kDraining;
+}
+
 bool Connection::wants_read() const {
   if (client_ended_) return false;
   return lingering_ || (can_parse() && input().empty());
@@ -89,12 +93,22 @@ absl::Time Connection::wake_at() const {
 
 absl::Time Connection::deadline() const {
   const ConnectionLimits& limits = info_->limits;
-  if (lingering_) return waiting_since_ + kLingerTimeout;
+  if (lingering_) {
+    // Where nothing was answered there is no answer to protect.
+    const bool answered = requests_ > 0 || last_answer_;
+    return waiting_since_ + (answered ? kLingerTimeout : kDrainIdleTimeout);
+  }
   absl::Time earliest = blocked_since_ + limits.write_timeout;
   if (parser_.begun()) {
-    earliest = std::min(earliest, waiting_since_ + limits.request_timeout);
+    // A request that we do not read cannot be late: then the client is slow to
+    // read its answers, which is the other limit's.
+    if (wants_read()) {
+      earliest = std::min(earliest, waiting_since_ + limits.request_timeout);
+    }
   } else if (idle()) {
-    earliest = std::min(earliest, waiting_since_ + limits.idle_timeout);
+    absl::Duration timeout = limits.idle_timeout;
+    if (draining()) timeout = std::min(timeout, kDrainIdleTimeout);
+    earliest = std::min(earliest, waiting_since_ + timeout);
   }
   return earliest;
 }
@@ -130,7 +144,8 @@ Connection::Next Connection::OnWritable(absl::Time now) {
 Connection::Next Connection::OnTime(absl::Time now) {
   if (paced_ && now >= wake_at()) return Advance(now);
   if (now < deadline()) return Next::kWait;
-  if (lingering_ || idle()) return Next::kClose;
+  if (lingering_) return Next::kClose;
+  if (idle()) return draining() ? OnDrain(now) : Next::kClose;
   if (now >= blocked_since_ + info_->limits.write_timeout) return Next::kReset;
   Fail(408, "the request did not come in time\n", {}, now);
   return Advance(now);
@@ -138,8 +153,10 @@ Connection::Next Connection::OnTime(absl::Time now) {
 
 Connection::Next Connection::OnDrain(absl::Time now) {
   // What is not idle finds the mode when it has an answer, or has given it.
-  (void)now;
-  return idle() ? Next::kClose : Next::kWait;
+  // What is may have a request in the kernel that nobody has read yet, and
+  // closing would reset it: so it is read, and where there is none, Advance()
+  // ends.
+  return idle() ? OnReadable(now) : Next::kWait;
 }
 
 // Writes what there is to write and parses what was read before, in turns, as
@@ -152,6 +169,7 @@ Connection::Next Connection::Advance(absl::Time now) {
       const size_t before = bytes.size();
       Consume(&bytes, now);
       input_used_ += before - bytes.size();
+      if (bytes.size() != before) owner_->Changed();
       if (input().empty() || last_answer_) {
         input_used_ = 0;
         Empty(&input_);
@@ -171,11 +189,7 @@ Connection::Next Connection::Advance(absl::Time now) {
     if (!parser_.begun()) return Next::kClose;
     Fail(400, "the request ends in its middle\n", {}, now);
   }
-  if (idle() &&
-      info_->mode.load(std::memory_order_relaxed) == Mode::kDraining) {
-    return EndPolitely(now);
-  }
-  return Next::kWait;
+  return idle() && draining() ? EndPolitely(now) : Next::kWait;
 }
 
 Connection::Flushed Connection::Flush(absl::Time now, size_t* quota) {
@@ -230,6 +244,7 @@ absl::StatusOr<absl::string_view> Connection::Produce(absl::Time now,
 void Connection::Written(size_t bytes, absl::Time now) {
   owner_->Changed();
   blocked_since_ = absl::InfiniteFuture();
+  const bool could_parse = can_parse();
   const size_t head = std::min(bytes, output().size());
   output_used_ += head;
   if (output().empty()) {
@@ -249,6 +264,8 @@ void Connection::Written(size_t bytes, absl::Time now) {
   if (output().empty() && answer_ == Answer::kNone && !parser_.begun()) {
     waiting_since_ = now;
   }
+  // A request that was left unread meanwhile has its time from here.
+  if (parser_.begun() && !could_parse && can_parse()) waiting_since_ = now;
 }
 
 void Connection::FinishAnswer() {

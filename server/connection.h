@@ -38,9 +38,8 @@ struct Scratch {
 //   input() and output() give, so it can go on in another process from any
 //   byte.
 // - An answer that is being produced stops the reading of requests, so memory
-// is
-//   bounded: by Scratch for the input, by kOutputBytes and one header for the
-//   output, by ConnectionLimits for a body.
+//   is bounded: by Scratch for the input, by kOutputBytes and one header for
+//   the output, by ConnectionLimits for a body.
 //
 // Time is that of CLOCK_MONOTONIC, as absl::FromUnixNanos() of it: it does not
 // jump, and both sides of a handoff have the same.
@@ -107,6 +106,7 @@ class Connection {
   // connection.cc: reading, writing, time.
   bool can_parse() const;
   bool idle() const;
+  bool draining() const;
   Next Advance(absl::Time now);
   Flushed Flush(absl::Time now, size_t* quota);
   // The next bytes to write, at most `limit`; none where none are due yet.

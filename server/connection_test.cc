@@ -358,6 +358,50 @@ TEST(ConnectionTest, BodyMayBeSlowButNotStall) {
   ExpectPoliteEnd(h);
 }
 
+TEST(ConnectionTest, RequestThatWaitsForASlowReaderIsNotLate) {
+  ConnectionHarness h;
+  h.ShrinkSocketBuffers();
+  h.info().limits.request_timeout = absl::Seconds(3);
+  const std::string go_on = "HTTP/1.1 100 Continue\r\n\r\n";
+  // The socket is full...
+  while (h.connection().output().empty()) {
+    h.Send(Get("/healthz"));
+    h.Run();
+  }
+  // ...and so is the output, up to just where the answer to "Expect" is too
+  // much: so that a request has begun while nothing is read.
+  std::string requests;
+  size_t pending = h.connection().output().size();
+  const size_t least = Connection::kOutputBytes - go_on.size();
+  // Answers of 66 and 88 bytes: all multiples of 22 beyond the first few.
+  const size_t ok = Text("200 OK", "", "ok").size();
+  const size_t none = Text("404 Not Found", "", "nothing is here\n").size();
+  ASSERT_EQ(ok * 4, none * 3);
+  for (size_t left = (least - pending + 21) / 22 * 22; left > 0;) {
+    const bool even = left % ok == 0;
+    requests += Get(even ? "/healthz" : "/nothing");
+    left -= even ? ok : none;
+  }
+  requests +=
+      "POST /echo HTTP/1.1\r\nHost: a\r\n"
+      "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+  h.Send(requests);
+  h.Run();
+  ASSERT_FALSE(h.connection().wants_read());
+  h.Sleep(absl::Seconds(100));
+  ASSERT_TRUE(h.open());
+  std::string got;
+  for (std::string more = h.Receive(); !more.empty(); more = h.Receive()) {
+    got += more;
+    h.Run();
+  }
+  EXPECT_TRUE(absl::EndsWith(got, go_on)) << Brief(got);
+  // The body has its time from here.
+  h.Sleep(absl::Seconds(2));
+  EXPECT_EQ(h.Receive(), "");
+  EXPECT_EQ(Exchange(h, "ab"), Bytes(2, "ab"));
+}
+
 TEST(ConnectionTest, IdleConnectionIsClosedInSilence) {
   ConnectionHarness h;
   h.Sleep(absl::Seconds(59));
@@ -387,8 +431,10 @@ TEST(ConnectionTest, AnswerThatNobodyReadsIsResetInTheEnd) {
 
 TEST(ConnectionTest, DrainingClosesIdleConnectionsAndEndsTheOthersPolitely) {
   ConnectionHarness idle;
+  Exchange(idle, Get("/healthz"));
   idle.Drain();
-  EXPECT_FALSE(idle.open());
+  EXPECT_EQ(idle.Receive(), "");
+  ExpectPoliteEnd(idle);
 
   ConnectionHarness reading;
   reading.Send("GET /healthz HTTP/1.1\r\n");
@@ -407,6 +453,47 @@ TEST(ConnectionTest, DrainingClosesIdleConnectionsAndEndsTheOthersPolitely) {
   EXPECT_EQ(answering.Receive(), Bytes(10, StreamOf(10)));
   answering.Receive();
   ExpectPoliteEnd(answering);
+}
+
+TEST(ConnectionTest, DrainingAnswersARequestThatHasArrivedUnread) {
+  ConnectionHarness h;
+  h.Send(Get("/healthz"));
+  h.Drain();
+  EXPECT_EQ(h.Receive(), Text("503 Service Unavailable",
+                              "Connection: close\r\n", "draining"));
+  h.Receive();
+  ExpectPoliteEnd(h);
+}
+
+TEST(ConnectionTest, DrainingClosesAnIdleConnectionOfAClientThatHasEnded) {
+  ConnectionHarness h;
+  h.EndSending();
+  h.Drain();
+  EXPECT_FALSE(h.open());
+  EXPECT_EQ(h.outcome(), Connection::Next::kClose);
+}
+
+TEST(ConnectionTest, ConnectionThatComesWhileDrainingMustAskSoon) {
+  ConnectionHarness silent;
+  silent.info().mode = Mode::kDraining;
+  silent.Sleep(kDrainIdleTimeout - absl::Milliseconds(1));
+  silent.Receive();
+  EXPECT_FALSE(silent.ended());
+  silent.Sleep(absl::Milliseconds(1));
+  silent.Receive();
+  EXPECT_TRUE(silent.ended()) << "no FIN";
+  silent.Sleep(kDrainIdleTimeout);
+  EXPECT_FALSE(silent.open()) << "it has got no answer to read";
+
+  ConnectionHarness asking;
+  asking.info().mode = Mode::kDraining;
+  asking.Sleep(kDrainIdleTimeout / 2);
+  EXPECT_EQ(
+      Exchange(asking, Get("/healthz")),
+      Text("503 Service Unavailable", "Connection: close\r\n", "draining"));
+  asking.Sleep(kDrainIdleTimeout);
+  asking.Receive();
+  ExpectPoliteEnd(asking);
 }
 
 TEST(ConnectionTest, RetiringGivesOneMoreAnswer) {

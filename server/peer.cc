@@ -10,7 +10,6 @@
 namespace handoff::server {
 namespace {
 
-constexpr char kClient[] = "client";
 constexpr char kBody[] = "body";
 
 }  // namespace

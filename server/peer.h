@@ -19,6 +19,9 @@
 
 namespace handoff::server {
 
+// The descriptor that every session has: the client's socket.
+inline constexpr char kClient[] = "client";
+
 // CLOCK_MONOTONIC, as Connection wants it.
 absl::Time MonotonicNow();
 

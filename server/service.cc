@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/peer.h"
+
 namespace handoff::server {
 
 Service::Service(ServiceInfo* info, int workers, size_t max_connections)
@@ -33,7 +35,9 @@ absl::Status Service::Restore(const std::shared_ptr<Session>& session,
                               })
                  ->get();
   }
-  return worker->Restore(session, snapshot);
+  absl::Status restored = worker->Restore(session, snapshot);
+  if (!restored.ok()) restored_.erase(session->id());
+  return restored;
 }
 
 void Service::Drop(Session& session) {
@@ -72,9 +76,15 @@ void Service::OnAll(void (Worker::*step)()) {
 }
 
 size_t Service::Drain(absl::Duration timeout) {
+  const absl::Time until = MonotonicNow() + timeout;
   info_->mode = Mode::kDraining;
   OnAll(&Worker::Drain);
-  const size_t left = count_.WaitForNone(timeout);
+  size_t left = count_.WaitForNone(timeout);
+  if (left == 0) {
+    // One may have been accepted since, and is owed its answer.
+    OnAll(&Worker::EndAccepting);
+    left = count_.WaitForNone(until - MonotonicNow());
+  }
   if (left > 0) OnAll(&Worker::CloseAll);
   return left;
 }

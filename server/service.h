@@ -38,8 +38,9 @@ class Service final : public SessionReceiver {
   void StartThreads();
   void Serve();
 
-  // Stops accepting, lets answers in flight end, closes idle connections; after
-  // `timeout` closes the rest. Returns how many had to be closed.
+  // Lets answers in flight end, closes idle connections, and answers those that
+  // come meanwhile, until there is none; after `timeout` closes the rest.
+  // Returns how many had to be closed.
   size_t Drain(absl::Duration timeout);
   // Makes Drain() wait no longer.
   void EndDrain() { count_.StopWaiting(); }

@@ -30,11 +30,16 @@ struct ConnectionLimits {
 // How long a client may take to read its last answer and close, before we do.
 inline constexpr absl::Duration kLingerTimeout = absl::Seconds(5);
 
+// While draining: how long a client that has not asked for anything may hold up
+// the end. It may have connected just to ask whether this process drains.
+inline constexpr absl::Duration kDrainIdleTimeout = absl::Seconds(1);
+
 enum class Mode {
   kServing,
   // Handed off: what stayed here gets one more answer.
   kRetiring,
-  // Asked to stop: as kRetiring, and idle connections are closed.
+  // Asked to stop: as kRetiring, and idle connections are closed. Connections
+  // that come until the end get their answer.
   kDraining,
 };
 

@@ -1,13 +1,14 @@
 #include "server/settings.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 #include <limits>
-#include <vector>
+#include <map>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/reflection.h"
-#include "absl/flags/usage.h"
-#include "absl/flags/usage_config.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -96,7 +97,11 @@ absl::Status CheckArguments(int argc, char** argv) {
     argument.remove_prefix(absl::StartsWith(argument, "--") ? 2 : 1);
     const size_t equals = argument.find('=');
     const absl::string_view name = argument.substr(0, equals);
-    if (name == "help" || name == "helpfull") continue;
+    // Here and not by Abseil, for which help is a failure.
+    if (absl::StartsWith(name, "help")) {
+      fputs(Usage().c_str(), stdout);
+      exit(0);
+    }
     absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
     if (flag == nullptr) {
       return absl::InvalidArgumentError(absl::StrCat(
@@ -182,26 +187,31 @@ absl::Status CheckSettings(const Settings& s) {
   return absl::OkStatus();
 }
 
-void Describe() {
-  absl::FlagsUsageConfig usage;
-  usage.contains_help_flags = [](absl::string_view file) {
-    return absl::EndsWith(file, "server/settings.cc");  // not Abseil's own
-  };
-  absl::SetFlagsUsageConfig(usage);
-  absl::SetProgramUsageMessage(
-      "serves HTTP, and hands its connections to the next process that is "
-      "started with the same --handoff");
-}
-
 }  // namespace
 
+std::string Usage() {
+  // Sorted by name.
+  std::map<absl::string_view, absl::CommandLineFlag*> flags;
+  for (const auto& [name, flag] : absl::GetAllFlags()) {
+    // Not Abseil's own.
+    if (absl::EndsWith(flag->Filename(), "server/settings.cc")) {
+      flags.emplace(name, flag);
+    }
+  }
+  std::string usage =
+      "handoff_server --handoff=PATH [--name=value ...]\n"
+      "serves HTTP, and hands its connections to the next process that is "
+      "started with the same --handoff\n\n";
+  for (const auto& [name, flag] : flags) {
+    const std::string value = flag->DefaultValue();
+    absl::StrAppend(&usage, "  --", name, "  ", flag->Help());
+    if (!value.empty()) absl::StrAppend(&usage, " (default ", value, ")");
+    usage += '\n';
+  }
+  return usage;
+}
+
 absl::StatusOr<Settings> ReadFlags(int argc, char** argv) {
-  // Abseil allows it once.
-  static const bool described = [] {
-    Describe();
-    return true;
-  }();
-  (void)described;
   if (absl::Status s = CheckArguments(argc, argv); !s.ok()) return s;
   absl::ParseCommandLine(argc, argv);
 

@@ -27,8 +27,11 @@ struct Settings {
 };
 
 // INVALID_ARGUMENT with a line that says which flag is wrong and what it takes.
-// "--help" prints the flags and ends the process.
+// "--help" prints Usage() and ends the process with 0.
 absl::StatusOr<Settings> ReadFlags(int argc, char** argv);
+
+// The flags, what they mean and their defaults.
+std::string Usage();
 
 }  // namespace handoff::server
 

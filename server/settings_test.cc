@@ -79,5 +79,15 @@ TEST(SettingsTest, HandoffIsRequired) {
   EXPECT_TRUE(absl::IsInvalidArgument(s.status())) << s.status();
 }
 
+TEST(SettingsTest, HelpIsNoFailure) {
+  EXPECT_EXIT(Read({"--help"}).IgnoreError(), testing::ExitedWithCode(0), "");
+  const std::string usage = Usage();
+  for (const char* mentions :
+       {"--handoff  ", "--drain_deadline  ", "(default 30s)\n"}) {
+    EXPECT_TRUE(absl::StrContains(usage, mentions)) << usage;
+  }
+  EXPECT_FALSE(absl::StrContains(usage, "--flagfile")) << usage;
+}
+
 }  // namespace
 }  // namespace handoff::server

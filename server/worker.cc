@@ -40,7 +40,12 @@ void Worker::Listen(int listener) {
 absl::Status Worker::Restore(const std::shared_ptr<Session>& session,
                              const SessionSnapshot& snapshot) {
   const auto it = peers_.find(session->id());
-  if (it != peers_.end()) return it->second->Restore(snapshot);
+  if (it != peers_.end()) {
+    absl::Status restored = it->second->Restore(snapshot);
+    // Half restored it must not serve, whatever becomes of the handoff.
+    if (!restored.ok()) Drop(*session);
+    return restored;
+  }
   auto peer = MakePeer(session);
   if (absl::Status s = peer->Restore(snapshot); !s.ok()) {
     peer->Unregister();
@@ -79,9 +84,6 @@ void Worker::Unregister() {
 }
 
 void Worker::Drain() {
-  accepting_ = false;
-  if (listener_.is_open()) listener_.release();
-  waits_to_accept_ = false;
   const absl::Time now = MonotonicNow();
   // Ending a peer changes the map.
   std::vector<std::shared_ptr<Peer>> peers;
@@ -89,7 +91,21 @@ void Worker::Drain() {
   for (auto& peer : peers) peer->OnDrain(now);
 }
 
+void Worker::EndAccepting() {
+  // Those that the kernel has accepted already: what is left in its queue is
+  // reset when the process ends.
+  Accept();
+  StopAccepting();
+}
+
+void Worker::StopAccepting() {
+  accepting_ = false;
+  if (listener_.is_open()) listener_.release();
+  waits_to_accept_ = false;
+}
+
 void Worker::CloseAll() {
+  StopAccepting();
   std::vector<std::shared_ptr<Peer>> peers;
   for (auto& [id, peer] : peers_) peers.push_back(peer);
   for (auto& peer : peers) peer->Close();
@@ -155,7 +171,7 @@ bool Worker::AcceptOne() {
   setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 
   std::vector<NamedFd> descriptors;
-  descriptors.push_back({"client", std::move(client)});
+  descriptors.push_back({kClient, std::move(client)});
   std::shared_ptr<Session> session =
       handle_->Open(kHttp, std::move(descriptors));
   auto peer = MakePeer(session);
@@ -212,7 +228,7 @@ void Worker::Thaw() {
   // Where the successor crashed after the commit, this process serves again.
   Mode retiring = Mode::kRetiring;
   info_->mode.compare_exchange_strong(retiring, Mode::kServing);
-  accepting_ = info_->mode != Mode::kDraining;
+  accepting_ = true;
   ArmAll();
   WaitToAccept();
 }
@@ -224,12 +240,8 @@ void Worker::Release(absl::Span<const std::shared_ptr<Session>> moved,
   info_->mode.compare_exchange_strong(serving, Mode::kRetiring);
   quiesced_ = false;
   accepting_ =
-      std::find(unclaimed.begin(), unclaimed.end(), kHttp) != unclaimed.end() &&
-      info_->mode != Mode::kDraining;
-  if (!accepting_ && listener_.is_open()) {
-    listener_.release();
-    waits_to_accept_ = false;
-  }
+      std::find(unclaimed.begin(), unclaimed.end(), kHttp) != unclaimed.end();
+  if (!accepting_) StopAccepting();
   ArmAll();
   WaitToAccept();
 }

@@ -44,7 +44,7 @@ class Worker final : public Group, private Peer::Keeper {
   void SetHandle(GroupHandle* handle) { handle_ = handle; }
   GroupHandle* handle() const { return handle_; }
 
-  // Puts a session in place, or again. [before]
+  // Puts a session in place, or again. After an error it is not there. [before]
   absl::Status Restore(const std::shared_ptr<Session>& session,
                        const SessionSnapshot& snapshot);
   void Drop(const Session& session);
@@ -53,9 +53,12 @@ class Worker final : public Group, private Peer::Keeper {
   // Serves until Stop().
   void Run();
   void Stop();
-  // Accepts no more, closes what is idle. [loop]
+  // Closes what is idle. Goes on accepting, so that whoever asks is told that
+  // this process drains. [loop]
   void Drain();
-  // Ends every connection. [loop]
+  // Accepts what has come, and then no more. [loop]
+  void EndAccepting();
+  // Accepts no more and ends every connection. [loop]
   void CloseAll();
   // Takes all descriptors back from Asio, after Run() has returned.
   void Unregister();
@@ -76,6 +79,7 @@ class Worker final : public Group, private Peer::Keeper {
   std::shared_ptr<Peer> MakePeer(std::shared_ptr<Session> session);
   void WaitToAccept();
   void Accept();
+  void StopAccepting();
   // False where no more can be accepted for now.
   bool AcceptOne();
   void ArmAll();
