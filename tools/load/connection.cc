@@ -37,6 +37,7 @@ absl::Status Connection::Open(const sockaddr_in& server, bool small_buffers) {
                sizeof(kSmallReceiveBuffer));
   }
   last_progress_ = loop_.now();
+  opened_ = MonotonicNow();
   if (connect(socket_.get(), reinterpret_cast<const sockaddr*>(&server),
               sizeof(server)) != 0 &&
       errno != EINPROGRESS) {
@@ -81,7 +82,7 @@ bool Connection::mid_answer() const {
 }
 
 Connection::Waits Connection::waits() const {
-  return {answer_wait_, pace_.LongestBeyondUsual()};
+  return {answer_wait_, since_open_, pace_.LongestBeyondUsual()};
 }
 
 void Connection::CheckPatience() {
@@ -109,6 +110,7 @@ void Connection::OnTimer() {
     Send();
   } else if (read_paused_) {
     read_paused_ = false;
+    due_since_ = MonotonicNow();
   }
   Watch();
 }
@@ -168,7 +170,7 @@ void Connection::Send() {
   }
   if (sent_ == request.size()) {
     state_ = State::kReading;
-    request_sent_ = MonotonicNow();
+    due_since_ = MonotonicNow();
   } else if (sent_ == hold_) {
     state_ = State::kHeld;
   } else {
@@ -204,8 +206,10 @@ void Connection::Take(absl::string_view bytes) {
     Fail(absl::StrCat(bytes.size(), " bytes that nothing asked for"));
     return;
   }
-  if (!checker_->started() && state_ == State::kReading) {
-    answer_wait_ = loop_.now() - request_sent_;
+  if (!checker_->started()) since_open_ = loop_.now() - opened_;
+  if (state_ == State::kReading && !(exchange_.paced && checker_->started())) {
+    answer_wait_ = std::max(answer_wait_, loop_.now() - due_since_);
+    due_since_ = loop_.now();
   }
   if (exchange_.paced) pace_.Progress(loop_.now());
   const uint64_t checked = checker_->checked();

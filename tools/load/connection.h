@@ -42,8 +42,13 @@ class Connection : public EventLoop::Handler {
 
   // What one exchange made its client wait.
   struct Waits {
-    // From the request's last byte to the answer's first.
+    // For bytes of the answer that were due at once: from the request's last
+    // byte to the answer's first; and, unless it is paced, for each next bytes,
+    // from when this side was ready to read them.
     absl::Duration answer;
+    // From Open() to the first byte of the answer; of use for the connection's
+    // first exchange.
+    absl::Duration since_open;
     // The longest within a paced answer, beyond its usual.
     absl::Duration pace;
   };
@@ -124,8 +129,11 @@ class Connection : public EventLoop::Handler {
   bool read_paused_ = false;
 
   absl::Time last_progress_;
-  absl::Time request_sent_;
+  absl::Time opened_;
+  // Since when bytes of the answer are due, as far as this side is concerned.
+  absl::Time due_since_;
   absl::Duration answer_wait_;
+  absl::Duration since_open_;
   GapMeter pace_;
 };
 

@@ -162,6 +162,39 @@ TEST_F(ConnectionTest, MeasuresTheWaitForAnAnswer) {
   EXPECT_GE(connection_.waits().answer, absl::Milliseconds(30));
 }
 
+TEST_F(ConnectionTest, MeasuresAStallWithinAnAnswer) {
+  Connect(Whoami());
+  Request(Whoami().request.size());
+  Answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh");
+  Until("the answer's start", [&] { return connection_.mid_answer(); });
+  poll(nullptr, 0, 30);
+  Answer("i");
+  Until("the answer", [&] { return !client_.answers.empty(); });
+  EXPECT_GE(connection_.waits().answer, absl::Milliseconds(30));
+}
+
+TEST_F(ConnectionTest, ASlowReadersOwnPausesAreNoStall) {
+  Exchange exchange = Echo(0, 100, false);
+  exchange.read_piece = 90;
+  exchange.read_interval = absl::Seconds(1);
+  Connect(exchange);
+  Request(exchange.request.size());
+  AnswerBody(Pattern(0, 100));
+  Until("the answer", [&] { return !client_.answers.empty(); });
+  EXPECT_LT(connection_.waits().answer, exchange.read_interval);
+}
+
+TEST_F(ConnectionTest, MeasuresFromTheAttemptToConnect) {
+  ASSERT_TRUE(connection_.Open(address_, false).ok());
+  poll(nullptr, 0, 30);
+  connection_.Start(Whoami(), absl::ZeroDuration());
+  Accept();
+  Request(Whoami().request.size());
+  AnswerBody("hi");
+  Until("the answer", [&] { return !client_.answers.empty(); });
+  EXPECT_GE(connection_.waits().since_open, absl::Milliseconds(30));
+}
+
 TEST_F(ConnectionTest, AwaitsTheCloseThatWasAskedFor) {
   Connect(HealthOnce());
   Request(HealthOnce().request.size());

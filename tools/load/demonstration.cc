@@ -81,6 +81,11 @@ absl::Status Demonstration::Go() {
   report_.kept = load_->CountKept();
   report_.lost = load_->CountLost();
   report_.took = MonotonicNow() - started_;
+  if (report_.took > options_.promised) {
+    Problem(absl::StrFormat("took %.1f s; at most %.0f s are promised",
+                            absl::ToDoubleSeconds(report_.took),
+                            absl::ToDoubleSeconds(options_.promised)));
+  }
   return absl::OkStatus();
 }
 
@@ -247,11 +252,18 @@ void Demonstration::ReadLedger() {
   if (ledger->lost != 0) {
     Problem(absl::StrCat("the ledger has ", ledger->lost, " lost sessions"));
   }
-  if (ledger->blackouts.empty()) Problem("the ledger has no blackouts");
-  for (HandoffReport& handoff : report_.handoffs) {
+  // Each by itself: the figures over all would hide one that was not measured.
+  for (size_t i = 0; i < report_.handoffs.size(); ++i) {
+    HandoffReport& handoff = report_.handoffs[i];
+    uint64_t sessions = 0;
     for (const BlackoutSample& sample : ledger->blackouts) {
       if (sample.successor != handoff.successor) continue;
       handoff.blackout = std::max(handoff.blackout, sample.milliseconds);
+      sessions += sample.sessions;
+    }
+    if (sessions == 0) {
+      Problem(absl::StrCat("the ledger has no blackout of handoff ", i + 1,
+                           ", to pid ", handoff.successor));
     }
   }
   report_.blackout_p50 = BlackoutQuantile(ledger->blackouts, 0.50);

@@ -42,6 +42,8 @@ class Demonstration {
     Load::Options load;
     // For the whole run: a wait ends when this does.
     absl::Duration most = absl::Seconds(110);
+    // A run that takes longer has failed, though it goes on to its end.
+    absl::Duration promised = absl::InfiniteDuration();
   };
 
   // Sets itself up to be told to stop: Run() then ends early, with an error.

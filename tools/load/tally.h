@@ -17,8 +17,9 @@ struct Tally {
   uint64_t requests_failed = 0;
   // Bytes of answers' bodies that came and were right.
   uint64_t bytes_checked = 0;
-  // The longest wait for the first byte of an answer that was due at once, and
-  // the longest within a paced one, beyond its usual.
+  // The longest wait for bytes of an answer that were due at once (of a short
+  // connection's, from the attempt to connect), and the longest within a paced
+  // one, beyond its usual.
   absl::Duration longest_answer_wait;
   absl::Duration longest_pace_gap;
 
