@@ -1,8 +1,8 @@
 """Counts the test cases of runs of Bazel, from their build event files.
 
-The arguments are files written by --build_event_json_file; those that do not
-exist are passed over. Prints a line for each and, as the last one, the sum. Exits
-with 1 if anything failed.
+The arguments are files written by --build_event_json_file. One that cannot be
+read counts as a failure: the run that was to write it did not take place. Prints
+a line for each and, as the last one, the sum. Exits with 1 if anything failed.
 
 The build events are read because the folder of test logs also has what earlier
 runs left behind. A test case is one of GoogleTest, or a whole test of another kind.
@@ -81,9 +81,11 @@ def count_run(events):
 def main(paths):
     total_passed = total_failed = 0
     for path in paths:
-        if not os.path.exists(path):
-            continue
-        passed, failed, skipped = count_run(read_events(path))
+        try:
+            passed, failed, skipped = count_run(read_events(path))
+        except (OSError, ValueError) as error:
+            print(f"{path}: {error}", file=sys.stderr)
+            passed, failed, skipped = 0, 1, 0
         print(
             f"{os.path.basename(path)}: {passed} passed, {failed} failed, {skipped} skipped",
             flush=True,
