@@ -76,8 +76,7 @@ ended, how long its sessions were frozen (the blackout: median, 99th percentile
 and longest, over sessions), and its entries by outcome:
 
   moved    the successor has it
-  kept     stayed with the predecessor
-  drained  could not move, and was served to its end by the predecessor
+  kept     could not move; the predecessor serves it to its end
   refused  the successor could not take it
   closed   ended while the handoff was under way
   lost     nobody has it
