@@ -53,8 +53,8 @@ class Load::ShortConnection : public Connection::Owner {
     // With the time to connect: where the server's backlog is full, its kernel
     // drops the SYN, and the client waits a second before it tries again.
     const Connection::Waits waits = connection_.waits();
-    tally_.longest_answer_wait = std::max(
-        {tally_.longest_answer_wait, waits.since_open, waits.answer});
+    tally_.longest_answer_wait =
+        std::max({tally_.longest_answer_wait, waits.since_open, waits.answer});
     connection_.Close();
     ended_ = true;
   }
