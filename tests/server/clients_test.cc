@@ -129,7 +129,8 @@ TEST_F(ClientsTest, TheCommandTellsWhoServesWhatThereIsAndWhatBecameOfIt) {
   Start({"--label=two"});
 
   const std::string status = Run({tool, "status", where});
-  EXPECT_TRUE(absl::StrContains(status, absl::StrCat(serving()))) << status;
+  EXPECT_TRUE(absl::StrContains(status, absl::StrCat(" ", serving(), "\n")))
+      << status;
   EXPECT_TRUE(absl::StrContains(status, "two")) << status;
   const std::string list = Run({tool, "list", where});
   EXPECT_TRUE(absl::StrContains(list, "http")) << list;

@@ -1,10 +1,11 @@
 #include "tests/server/served.h"
 
+#include <linux/sockios.h>
 #include <poll.h>
-#include <sched.h>
 #include <arpa/inet.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -89,7 +90,14 @@ void Served::WaitReady(const char* what) {
   })) << what << " does not serve";
   auto line = load::ParseReadyLine(*text);
   ASSERT_TRUE(line.ok()) << *text;
+  if (line->generation > 1 && serving() != 0) replaced_.push_back(serving());
   line_ = *line;
+}
+
+void Served::TearDown() {
+  for (const pid_t pid : replaced_) {
+    EXPECT_EQ(ExitCode(pid), 0) << "of pid " << pid << ", which handed over";
+  }
 }
 
 void Served::ReplaceBinary() {
@@ -157,6 +165,13 @@ void Client::Send(const std::string& bytes) {
     ASSERT_GT(n, 0) << "the server took " << sent << " of " << bytes.size();
     sent += static_cast<size_t>(n);
   }
+}
+
+void Client::AwaitSent() {
+  EXPECT_TRUE(Eventually([this] {
+    int unacknowledged = 0;
+    return ::ioctl(fd_, SIOCOUTQ, &unacknowledged) == 0 && unacknowledged == 0;
+  }));
 }
 
 void Client::HalfClose() { ::shutdown(fd_, SHUT_WR); }

@@ -35,6 +35,8 @@ class Served : public testing::Test {
   void ReplaceBinary();
   // Waits for the process to end; its exit code, or -signal.
   int ExitCode(pid_t pid);
+  // Checks that every process that was replaced has exited with 0.
+  void TearDown() override;
   // What the servers have logged.
   std::string Log() const;
   // Executes argv and returns what it prints; fails the test if it fails.
@@ -43,7 +45,9 @@ class Served : public testing::Test {
   pid_t Launch(const std::vector<std::string>& argv);
 
   std::string Url(const std::string& path) const;
-  std::string File(const std::string& name) const { return folder_ + "/" + name; }
+  std::string File(const std::string& name) const {
+    return folder_ + "/" + name;
+  }
   pid_t serving() const { return line_.pid; }
   const load::ReadyLine& line() const { return line_; }
 
@@ -53,6 +57,7 @@ class Served : public testing::Test {
   std::string folder_;
   load::ServerProcesses processes_;
   load::ReadyLine line_;
+  std::vector<pid_t> replaced_;
 };
 
 // A connection to the server, blocking, with the test's patience.
@@ -63,6 +68,8 @@ class Client {
   ~Client();
 
   void Send(const std::string& bytes);
+  // Waits until the server's host has everything that was sent.
+  void AwaitSent();
   // Sends FIN: the client has said everything.
   void HalfClose();
   // Exactly `size` bytes, or what came before the end.
