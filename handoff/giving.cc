@@ -51,7 +51,9 @@ void Giving::Step(absl::Time now) {
   for (int turn = 0; unfinished_ && turn < kMaxTurns; ++turn) {
     bool progress = !over() && link_.Exchange(*machine_, now);
     progress |= ServeGroups(now);
+    const State before = machine_->state();
     machine_->OnTime(now);
+    progress |= machine_->state() != before;  // there may be an Abort to send
     for (auto c = machine_->NextCommand(); c.has_value();
          c = machine_->NextCommand()) {
       Carry(*c, now);
@@ -286,7 +288,10 @@ void Giving::NoteProgress(absl::Time now) {
   } else if (state == State::kReleasing) {
     Say(Event::Kind::kCommitted, absl::StrCat("pid ", pid, " serves now"));
   } else if (state == State::kWatching) {
-    Say(Event::Kind::kReleased, "copies closed; watching the successor");
+    Say(Event::Kind::kReleased,
+        task_ == Task::kRelease
+            ? "a group does not release; watching the successor"
+            : "copies closed; watching the successor");
     Record(now);
   } else if (machine_->rolled_back()) {
     recorded_ = false;

@@ -118,8 +118,9 @@ class Handoff {
   // name (whatever its address), else bound to `address`: "tcp:HOST:PORT",
   // "tcp:[v6]:PORT", "unix:/path". Non-blocking; borrowed. A name may hold
   // several listeners (an address of each family, one for each worker): call
-  // once for each, in the same order in every generation. Codes of
-  // BindListener().
+  // once for each, in the same order in every generation. One that is left over
+  // where others of its name are taken is closed. Codes of BindListener();
+  // ALREADY_EXISTS where a descriptor that is no listener has the name.
   virtual absl::StatusOr<int> Listen(absl::string_view name,
                                      absl::string_view address) = 0;
 

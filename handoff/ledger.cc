@@ -1,5 +1,6 @@
 #include "handoff/ledger.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace handoff {
@@ -31,13 +32,12 @@ void LedgerBook::Inherit(const v1::Ledger& ledger) {
 void LedgerBook::Add(v1::LedgerHandoff handoff) {
   Count(handoff);
   std::lock_guard<std::mutex> lock(mu_);
-  for (v1::LedgerHandoff& old : *ledger_.mutable_handoffs()) {
-    if (old.handoff_id() == handoff.handoff_id()) {
-      old = std::move(handoff);
-      return;
-    }
-  }
-  *ledger_.add_handoffs() = std::move(handoff);
+  auto& handoffs = *ledger_.mutable_handoffs();
+  const auto old = std::find_if(
+      handoffs.begin(), handoffs.end(), [&](const v1::LedgerHandoff& h) {
+        return h.handoff_id() == handoff.handoff_id();
+      });
+  (old == handoffs.end() ? *handoffs.Add() : *old) = std::move(handoff);
   Trim();
 }
 

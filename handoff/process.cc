@@ -149,15 +149,16 @@ absl::StatusOr<int> Process::Claim(v1::Descriptors::Role role,
         continue;
       }
       claimed_[i] = true;
-      if (role == v1::Descriptors::OTHER) names_.insert(std::string(name));
+      names_.emplace(name, role);
       belongings_.named.push_back(
           {role, named[i].name, named[i].address, named[i].fd});
       return named[i].fd->get();
     }
   }
   if (absl::Status s = CheckName("descriptor", name); !s.ok()) return s;
-  if (role == v1::Descriptors::OTHER &&
-      !names_.insert(std::string(name)).second) {
+  const auto taken = names_.find(std::string(name));
+  if (taken != names_.end() &&
+      (role == v1::Descriptors::OTHER || taken->second != role)) {
     return absl::AlreadyExistsError(
         absl::StrCat("\"", name, "\" is taken; names are unique"));
   }
@@ -170,6 +171,7 @@ absl::StatusOr<int> Process::Listen(absl::string_view name,
   if (!absl::IsNotFound(inherited.status())) return inherited;
   auto bound = BindListener(address);
   if (!bound.ok()) return bound.status();
+  names_.emplace(name, v1::Descriptors::LISTENER);
   belongings_.named.push_back(
       {v1::Descriptors::LISTENER, std::string(name), std::string(address),
        std::make_shared<UniqueFd>(*std::move(bound))});
@@ -182,10 +184,8 @@ absl::StatusOr<int> Process::Descriptor(
   auto inherited = Claim(v1::Descriptors::OTHER, name);
   if (!absl::IsNotFound(inherited.status())) return inherited;
   auto made = make();
-  if (!made.ok()) {
-    names_.erase(std::string(name));
-    return made.status();
-  }
+  if (!made.ok()) return made.status();
+  names_.emplace(name, v1::Descriptors::OTHER);
   belongings_.named.push_back(
       {v1::Descriptors::OTHER, std::string(name), "",
        std::make_shared<UniqueFd>(*std::move(made))});
@@ -291,7 +291,11 @@ v1::Ready Process::MakeReady() {
   v1::Ready ready;
   const auto& named = taking_->inventory().named();
   for (size_t i = 0; i < named.size(); ++i) {
-    if (!claimed_[i]) ready.add_unclaimed(named[i].name);
+    // By name: of several listeners of one name, the predecessor could not tell
+    // which to go on with.
+    if (!claimed_[i] && names_.count(named[i].name) == 0) {
+      ready.add_unclaimed(named[i].name);
+    }
   }
   std::set<std::string> unread;
   for (const auto& [id, why] : refused_) {
@@ -324,14 +328,20 @@ void Process::DropTaken() {
 }
 
 absl::Status Process::Ready() {
-  if (thread_.joinable()) {
+  if (std::exchange(ready_called_, true)) {
     return absl::FailedPreconditionError("Ready() was called before");
   }
   // Made before the commit: there is no way back if it could not be made after.
   std::promise<bool> committed;
   try {
     thread_ = std::thread([this, go = committed.get_future()]() mutable {
-      if (go.get()) Run();
+      bool run = false;
+      try {
+        run = go.get();
+      } catch (const std::future_error&) {
+        // A receiver has thrown: Ready() ended without a word.
+      }
+      if (run) Run();
     });
   } catch (const std::system_error& error) {
     DropTaken();

@@ -118,7 +118,8 @@ class Process : public Handoff {
   // The handoff that made us; null on a fresh start.
   std::unique_ptr<Taking> taking_;
   std::vector<bool> claimed_;  // of taking_'s named descriptors
-  std::set<std::string> names_;  // of our descriptors that are no listeners
+  // Of our descriptors: a name belongs to listeners or to one other descriptor.
+  std::map<std::string, v1::Descriptors::Role> names_;
   std::map<std::string, SessionReceiver*> receivers_;
   std::map<std::string, RestoreBlob> blob_restorers_;
   std::map<uint64_t, Taken> taken_;
@@ -132,6 +133,7 @@ class Process : public Handoff {
   std::unique_ptr<Giving> giving_;
   std::unique_ptr<Answers> answers_;
   std::list<Caller> callers_;
+  bool finished_ = false;  // Wait() has its answer
   absl::optional<Child> child_;
   absl::Time child_deadline_ = absl::InfiniteFuture();
   absl::Time accept_again_ = absl::InfinitePast();
@@ -148,6 +150,7 @@ class Process : public Handoff {
   std::vector<std::pair<int, uint64_t>> first_polls_;
   std::string state_ = "serving";
 
+  bool ready_called_ = false;
   std::thread thread_;
 };
 

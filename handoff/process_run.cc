@@ -45,6 +45,7 @@ absl::StatusOr<Ended> Process::Wait() {
 }
 
 void Process::Finish(absl::StatusOr<Ended> ended) {
+  finished_ = true;
   std::lock_guard<std::mutex> lock(mu_);
   if (ended_.has_value()) return;
   ended_ = std::move(ended);
@@ -155,7 +156,7 @@ absl::Time Process::NextWake(absl::Time now) const {
   } else if (giving_ != nullptr) {
     const absl::Time drained =
         giving_->committed_at() + options_.deadlines.drain;
-    if (now < drained) wake = std::min(wake, drained);
+    if (!finished_) wake = std::min(wake, drained);
   }
   return wake;
 }

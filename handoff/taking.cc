@@ -138,8 +138,8 @@ absl::Status Taking::RunUntil(const std::function<bool()>& done,
   while (true) {
     absl::Time now = MonotonicNow();
     bool progress = true;
-    while (progress && !done() && !over()) {
-      progress = link_.Exchange(*machine_, now);
+    while (progress && !done()) {
+      progress = !over() && link_.Exchange(*machine_, now);
       absl::Status status;
       if (machine_->state() == State::kReady) status = apply();
       machine_->OnTime(now);
@@ -176,6 +176,16 @@ absl::Status Taking::Stage() {
 
 absl::Status Taking::Commit(v1::Ready ready,
                             const std::function<absl::Status()>& apply) {
+  // First what has come while the service restored: the predecessor may have
+  // died, and then this process adopts, however long it took.
+  const absl::Time now = MonotonicNow();
+  for (int turn = 0; turn < kMaxTurns && !over(); ++turn) {
+    if (!link_.Exchange(*machine_, now)) break;
+  }
+  for (auto c = machine_->NextCommand(); c.has_value();
+       c = machine_->NextCommand()) {
+    if (absl::Status s = Carry(*c, apply, now); !s.ok()) return s;
+  }
   if (!serving_) {
     machine_->Ready(std::move(ready), MonotonicNow());
     if (machine_->state() == State::kReady) {

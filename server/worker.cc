@@ -95,6 +95,7 @@ void Worker::EndAccepting() {
   // Those that the kernel has accepted already: what is left in its queue is
   // reset when the process ends.
   Accept();
+  ended_accepting_ = true;
   StopAccepting();
 }
 
@@ -105,6 +106,7 @@ void Worker::StopAccepting() {
 }
 
 void Worker::CloseAll() {
+  ended_accepting_ = true;
   StopAccepting();
   std::vector<std::shared_ptr<Peer>> peers;
   for (auto& [id, peer] : peers_) peers.push_back(peer);
@@ -228,7 +230,7 @@ void Worker::Thaw() {
   // Where the successor crashed after the commit, this process serves again.
   Mode retiring = Mode::kRetiring;
   info_->mode.compare_exchange_strong(retiring, Mode::kServing);
-  accepting_ = true;
+  accepting_ = !ended_accepting_;
   ArmAll();
   WaitToAccept();
 }
@@ -240,6 +242,7 @@ void Worker::Release(absl::Span<const std::shared_ptr<Session>> moved,
   info_->mode.compare_exchange_strong(serving, Mode::kRetiring);
   quiesced_ = false;
   accepting_ =
+      !ended_accepting_ &&
       std::find(unclaimed.begin(), unclaimed.end(), kHttp) != unclaimed.end();
   if (!accepting_) StopAccepting();
   ArmAll();

@@ -103,6 +103,7 @@ class Worker final : public Group, private Peer::Keeper {
   v1::HttpConnection state_;  // reused by Snapshot()
 
   bool accepting_ = true;
+  bool ended_accepting_ = false;  // for good: a drain has ended
   bool waits_to_accept_ = false;
   // The last accept failed for want of descriptors or memory, and it was
   // logged.

@@ -183,12 +183,13 @@ void PredecessorMachine::OnReleased(absl::Time now) {
   v1::Frame frame;
   frame.mutable_released();
   Push(std::move(frame), now);
-  if (retired_) {
-    Enter(State::kEnded, absl::InfiniteFuture());
-  } else {
-    Enter(State::kWatching, now + config_.deadlines.watch);
-    if (dead_) RollBack();
-  }
+  Watch(now);
+}
+
+void PredecessorMachine::Watch(absl::Time now) {
+  if (retired_) return Enter(State::kEnded, absl::InfiniteFuture());
+  Enter(State::kWatching, now + config_.deadlines.watch);
+  if (dead_) RollBack();
 }
 
 void PredecessorMachine::RollBack() {
@@ -248,10 +249,10 @@ void PredecessorMachine::OnTime(absl::Time now) {
     case State::kAborting:
       if (config_.kill_stuck_successor) commands_.push_back(Command::kKillPeer);
       return Enter(State::kEnded, absl::InfiniteFuture());
-    case State::kWatching:
     case State::kReleasing:
-      // A group that does not release keeps nobody: the process ends its drain,
-      // and exits.
+      // A group that does not release holds up neither the watch nor the exit.
+      return Watch(now);
+    case State::kWatching:
       return Enter(State::kEnded, absl::InfiniteFuture());
     case State::kEnded:
       return;

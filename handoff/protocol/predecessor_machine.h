@@ -124,6 +124,7 @@ class PredecessorMachine {
               absl::Time now);
   void OnCommitted(absl::Time now);
   void Unexpected(const v1::Frame& frame, absl::Time now);
+  void Watch(absl::Time now);
   void RollBack();
   void EndLiveRound(absl::Time now);
   bool undecided() const {

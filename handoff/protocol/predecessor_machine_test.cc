@@ -219,15 +219,17 @@ TEST(PredecessorMachineTest, AHandoffThatHasEndedWaitsForNothing) {
 TEST(PredecessorMachineTest, AGroupThatDoesNotReleaseHoldsUpNothingForEver) {
   DrivenPredecessor p;
   p.GoTo(State::kReleasing);
+  p.Forget();
   const absl::Time deadline = p.machine.NextDeadline();
   ASSERT_GT(deadline, p.now);
   ASSERT_LT(deadline, absl::InfiniteFuture());
   p.At(deadline - absl::Nanoseconds(1));
   EXPECT_EQ(p.machine.state(), State::kReleasing);
   p.At(deadline);
-  EXPECT_EQ(p.machine.state(), State::kEnded);
-  EXPECT_TRUE(p.machine.committed());
-  EXPECT_FALSE(p.machine.rolled_back());
+  EXPECT_EQ(p.machine.state(), State::kWatching);
+  EXPECT_TRUE(p.SentNames().empty()) << "its copies are not closed";
+  p.machine.OnPeerDead(p.now);
+  EXPECT_TRUE(p.machine.rolled_back()) << "the watch is kept all the same";
 }
 
 TEST(PredecessorMachineTest, ASuccessorThatTakesNoFrameIsAborted) {

@@ -215,11 +215,16 @@ size_t DescriptorLimit() {
 }
 
 void EndOrphans() {
-  std::ifstream children(
-      absl::StrCat("/proc/self/task/", ::getpid(), "/children"));
-  for (pid_t pid; children >> pid;) {
-    ::kill(pid, SIGKILL);
-    ::waitpid(pid, nullptr, 0);
+  // Again, as the children of those that end come to us.
+  for (bool found = true; found;) {
+    found = false;
+    std::ifstream children(
+        absl::StrCat("/proc/self/task/", ::getpid(), "/children"));
+    for (pid_t pid; children >> pid;) {
+      ::kill(pid, SIGKILL);
+      ::waitpid(pid, nullptr, 0);
+      found = true;
+    }
   }
 }
 

@@ -76,7 +76,7 @@ TEST_F(LifecycleTest, ASecondSigusr2IsRefusedWhileAChildRuns) {
 TEST_F(LifecycleTest, WhileItDrainsItSaysSo) {
   Start();
   Client busy(line());
-  busy.Send("GET /stream?bytes=4000&rate=2000 HTTP/1.1\r\nHost: a\r\n\r\n");
+  busy.Send("GET /stream?bytes=90000&rate=1000 HTTP/1.1\r\nHost: a\r\n\r\n");
   EXPECT_EQ(busy.Read(15), "HTTP/1.1 200 OK");
   ASSERT_EQ(::kill(serving(), SIGINT), 0);
   ASSERT_TRUE(
@@ -86,6 +86,7 @@ TEST_F(LifecycleTest, WhileItDrainsItSaysSo) {
     client.Send(kHealthz);
     return client.ReadResponse().status == 503;
   }));
+  ASSERT_EQ(::kill(serving(), SIGINT), 0);  // the stream would take 90 s
   EXPECT_EQ(ExitCode(serving()), 0);
 }
 
