@@ -272,25 +272,31 @@ void Demonstration::ReadLedger() {
 }
 
 absl::Status Demonstration::StopServers() {
+  doing_ = "waiting for the last watch to end";
+  // The last server may be a child of the one before. Only once that has gone
+  // is it a child of this process, which can then learn how it exits.
+  for (const pid_t pid : predecessors_) {
+    if (absl::Status s = AwaitExit(pid); !s.ok()) return s;
+  }
   doing_ = "stopping";
   const pid_t last = generations_.current_pid();
-  // Tells the one before, which may still watch, that it can go.
   kill(last, SIGTERM);
-  predecessors_.push_back(last);
-  for (const pid_t pid : predecessors_) {
-    absl::optional<int> ended;
-    absl::Status gone =
-        Until(absl::StrCat("process ", pid, " to exit"), kExit, [&] {
-          ended = processes_.Ended(pid);
-          return ended.has_value();
-        });
-    if (absl::IsCancelled(gone)) return gone;
-    if (!gone.ok()) {
-      Problem(gone.message());
-    } else if (*ended != 0) {
-      Problem(absl::StrCat("process ", pid, " ",
-                           ServerProcesses::Describe(*ended)));
-    }
+  return AwaitExit(last);
+}
+
+absl::Status Demonstration::AwaitExit(pid_t pid) {
+  absl::optional<int> ended;
+  absl::Status gone =
+      Until(absl::StrCat("process ", pid, " to exit"), kExit, [&] {
+        ended = processes_.Ended(pid);
+        return ended.has_value();
+      });
+  if (absl::IsCancelled(gone)) return gone;
+  if (!gone.ok()) {
+    Problem(gone.message());
+  } else if (*ended != 0) {
+    Problem(
+        absl::StrCat("process ", pid, " ", ServerProcesses::Describe(*ended)));
   }
   return absl::OkStatus();
 }

@@ -64,6 +64,8 @@ class Demonstration {
   absl::Status CloseLoad();
   void ReadLedger();
   absl::Status StopServers();
+  // An exit with anything but 0 is a problem; an error means Stop().
+  absl::Status AwaitExit(pid_t pid);
 
   // Drives everything until `done`. DEADLINE_EXCEEDED, and CANCELLED after
   // Stop().
