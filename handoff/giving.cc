@@ -22,7 +22,9 @@ constexpr int kMaxTurns = 1024;
 }  // namespace
 
 Giving::Giving(const Process& process, Channel channel, SharedOutcome word)
-    : process_(process), link_(std::move(channel)), word_(std::move(word)) {}
+    : process_(process),
+      link_(std::move(channel), process.options->fault_seam),
+      word_(std::move(word)) {}
 
 Giving::~Giving() {
   // Before the word: groups that are frozen go on as it says.
@@ -220,6 +222,7 @@ absl::Status Giving::AddBlobs(bool first) {
     for (const v1::NegotiatedType& type : machine_->offer().writes()) {
       if (type.name() == blob.name) version = type.version();
     }
+    Reach(process_.options->fault_seam, "hook", "save-blob");
     absl::StatusOr<google::protobuf::Any> value = blob.save(version);
     if (!value.ok()) {
       return absl::Status(value.status().code(),
@@ -266,6 +269,8 @@ void Giving::NoteProgress(absl::Time now) {
   const State state = machine_->state();
   if (state == seen_) return;
   const State before = std::exchange(seen_, state);
+  Reach(process_.options->fault_seam, "state",
+        PredecessorMachine::Name(state), link_.channel().fd());
   const pid_t pid = peer() == nullptr ? 0 : peer()->credentials.pid;
   if (machine_->refused()) {
     Say(Event::Kind::kRefused, machine_->why().message());

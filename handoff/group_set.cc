@@ -103,6 +103,7 @@ class GroupSet::Member : public GroupHandle {
     group_->Post([this, steps] {
       if (steps->over()) return;
       quiesced_ = true;
+      Reach(set_->seam_, "hook", "quiesce");
       group_->Quiesce();
       steps->Done();
       set_->wake_();
@@ -124,9 +125,10 @@ class GroupSet::Member : public GroupHandle {
               "Snapshot changes sessions without end");
         }
         for (const auto& session : changed) {
-          set_->roster_->Snapshot(*group_, *session, steps->handoff, snapshot);
+          Snapshot(*session, *steps, snapshot);
         }
       }
+      Reach(set_->seam_, "hook", "cut");
       std::unique_lock<std::mutex> lock(steps->mu);
       steps->cut_at = std::min(steps->cut_at, now);
       steps->snapshots.push_back(std::move(snapshot));
@@ -141,6 +143,7 @@ class GroupSet::Member : public GroupHandle {
       const std::vector<std::string> unclaimed = steps->unclaimed;
       lock.unlock();
       quiesced_ = false;
+      Reach(set_->seam_, "hook", release ? "release" : "thaw");
       if (!release) return group_->Thaw();
       const auto moved = set_->roster_->Moved(index_);
       group_->Release(moved, unclaimed);
@@ -153,11 +156,18 @@ class GroupSet::Member : public GroupHandle {
   // For a group that was told to quiesce but is not frozen.
   void Thaw() {
     group_->Post([this] {
-      if (std::exchange(quiesced_, false)) group_->Thaw();
+      if (!std::exchange(quiesced_, false)) return;
+      Reach(set_->seam_, "hook", "thaw");
+      group_->Thaw();
     });
   }
 
  private:
+  void Snapshot(Session& session, const Steps& steps, GroupSnapshot& out) {
+    Reach(set_->seam_, "hook", "snapshot");
+    set_->roster_->Snapshot(*group_, session, steps.handoff, out);
+  }
+
   void Slice(std::shared_ptr<Steps> steps,
              std::shared_ptr<std::vector<std::shared_ptr<Session>>> sessions,
              size_t from) {
@@ -165,8 +175,7 @@ class GroupSet::Member : public GroupHandle {
     const size_t to = std::min(from + kLiveSlice, sessions->size());
     GroupSnapshot snapshot;
     for (size_t i = from; i < to; ++i) {
-      set_->roster_->Snapshot(*group_, *(*sessions)[i], steps->handoff,
-                              snapshot);
+      Snapshot(*(*sessions)[i], *steps, snapshot);
     }
     const bool last = to == sessions->size();
     steps->Deliver(std::move(snapshot), last);
@@ -184,9 +193,10 @@ class GroupSet::Member : public GroupHandle {
   bool quiesced_ = false;  // the loop's
 };
 
-GroupSet::GroupSet(Roster* roster, std::function<void()> wake)
+GroupSet::GroupSet(Roster* roster, std::function<void()> wake, FaultSeam* seam)
     : roster_(roster),
       wake_(std::move(wake)),
+      seam_(seam),
       steps_(std::make_shared<Steps>()),
       in_flight_(std::make_shared<std::atomic<int64_t>>(0)),
       awaited_(std::make_shared<std::atomic<bool>>(false)) {}

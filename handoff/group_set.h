@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "handoff/fault_seam.h"
 #include "handoff/group.h"
 #include "handoff/roster.h"
 
@@ -23,8 +24,9 @@ namespace handoff {
 // loop still runs of an ended handoff does nothing.
 class GroupSet {
  public:
-  // `wake` may be called from any thread; all are borrowed.
-  GroupSet(Roster* roster, std::function<void()> wake);
+  // `wake` may be called from any thread; `seam` may be null; all are borrowed.
+  GroupSet(Roster* roster, std::function<void()> wake,
+           FaultSeam* seam = nullptr);
   ~GroupSet();
 
   GroupHandle* Register(Group* group);
@@ -68,6 +70,7 @@ class GroupSet {
 
   Roster* const roster_;
   const std::function<void()> wake_;
+  FaultSeam* const seam_;
   std::vector<std::unique_ptr<Member>> members_;
   std::shared_ptr<Steps> steps_;
   // Work between groups that was posted and has not run to its end.

@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "google/protobuf/any.pb.h"
 #include "google/protobuf/descriptor.h"
+#include "handoff/fault_seam.h"
 #include "handoff/fd/peer_identity.h"
 #include "handoff/fd/unique_fd.h"
 #include "handoff/group.h"
@@ -58,6 +59,8 @@ struct Options {
   bool use_scm_pidfd = true;
   // Borrowed, may be null; outlives the Handoff.
   Observer* observer = nullptr;
+  // For tests; as the observer.
+  FaultSeam* fault_seam = nullptr;
 };
 
 // Why Wait() returned.

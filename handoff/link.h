@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "handoff/fault_seam.h"
 #include "handoff/fd/peer_identity.h"
 #include "handoff/protocol/frame.h"
 #include "handoff/transport/channel.h"
@@ -20,7 +21,9 @@ namespace handoff {
 // closed or dead. Never blocks. Not thread-safe.
 class Link {
  public:
-  explicit Link(Channel channel) : channel_(std::move(channel)) {}
+  // `seam` may be null.
+  Link(Channel channel, FaultSeam* seam)
+      : channel_(std::move(channel)), seam_(seam) {}
 
   Channel& channel() { return channel_; }
 
@@ -93,6 +96,7 @@ class Link {
     } else if (!closed_) {
       absl::StatusOr<IncomingFrame> frame = channel_.Receive();
       if (frame.ok()) {
+        Reach(seam_, "received", BodyName(frame->frame), channel_.fd());
         machine.OnFrame(frame->frame, std::move(frame->descriptors), now);
         return true;
       }
@@ -127,6 +131,7 @@ class Link {
     for (const SharedFd& fd : next->descriptors) fds.push_back(fd->get());
     const absl::Status status = channel_.Send(next->frame, fds);
     if (status.ok()) {
+      Reach(seam_, "sent", BodyName(next->frame), channel_.fd());
       machine.OnSent(now);
       return true;
     }
@@ -153,6 +158,7 @@ class Link {
   }
 
   Channel channel_;
+  FaultSeam* const seam_;
   Blocked blocked_ = Blocked::kNo;
   bool broken_ = false;  // a frame could not be used: no more are read
   bool failed_ = false;  // a frame could not be sent

@@ -34,7 +34,7 @@ Process::Process(Options options, Wake wake)
     : options_(std::move(options)),
       report_(options_.observer),
       wake_(std::move(wake)),
-      groups_(&roster_, wake_) {}
+      groups_(&roster_, wake_, options_.fault_seam) {}
 
 absl::StatusOr<std::unique_ptr<Process>> Process::Start(Options options) {
   if (!options.label.empty()) {
@@ -213,6 +213,7 @@ absl::Status Process::RestoreBlobValue(const std::string& name) {
   if (it == taking_->inventory().blobs().end()) return absl::OkStatus();
   auto value = DecodeBlob(it->second, options_.limits);
   if (!value.ok()) return value.status();
+  Reach(options_.fault_seam, "hook", "restore-blob");
   return restore->second(*value, taking_->VersionOf(name));
 }
 
@@ -225,6 +226,7 @@ absl::Status Process::Restore(uint64_t id, StagedInventory::Session& staged,
   if (!snapshot.ok()) return snapshot.status();
   std::shared_ptr<Session> session =
       roster_.Receive(staged.record, staged.descriptors);
+  Reach(options_.fault_seam, "hook", "restore");
   absl::Status status = receiver->Restore(session, *snapshot);
   if (status.ok() && roster_.GroupOf(*session) < 0) {
     receiver->Drop(*session);
@@ -321,6 +323,7 @@ v1::Ready Process::MakeReady() {
 
 void Process::DropTaken() {
   for (auto& [id, taken] : taken_) {
+    Reach(options_.fault_seam, "hook", "drop");
     taken.receiver->Drop(*taken.session);
     roster_.Forget(*taken.session);
   }

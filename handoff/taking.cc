@@ -40,7 +40,9 @@ void GrowDescriptorTable(int highest) {
 }  // namespace
 
 Taking::Taking(const Options& options, const Reporter& report, Channel channel)
-    : options_(options), report_(report), link_(std::move(channel)) {}
+    : options_(options),
+      report_(report),
+      link_(std::move(channel), options.fault_seam) {}
 
 absl::StatusOr<std::unique_ptr<Taking>> Taking::Create(const Options& options,
                                                        const Reporter& report,
@@ -151,6 +153,7 @@ absl::Status Taking::RunUntil(const std::function<bool()>& done,
       if (!status.ok()) {
         machine_->Abort(v1::Abort::RESTORE, std::string(status.message()), now);
       }
+      NoteState();
       now = MonotonicNow();
     }
     if (machine_->state() >= State::kCommitted) link_.Flush(*machine_, now);
@@ -167,6 +170,12 @@ absl::Status Taking::RunUntil(const std::function<bool()>& done,
     ::poll(polled.data(), polled.size(),
            static_cast<int>(std::clamp<int64_t>(milliseconds, 0, 60'000)));
   }
+}
+
+void Taking::NoteState() {
+  if (machine_->state() == std::exchange(seen_, machine_->state())) return;
+  Reach(options_.fault_seam, "state", SuccessorMachine::Name(seen_),
+        link_.channel().fd());
 }
 
 absl::Status Taking::Stage() {
@@ -204,6 +213,7 @@ void Taking::Step(absl::Time now) {
     machine_->OnTime(now);
     while (machine_->NextCommand().has_value()) {
     }
+    NoteState();
   }
   if (over()) link_.Flush(*machine_, now);
 }

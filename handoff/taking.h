@@ -77,12 +77,14 @@ class Taking {
                      absl::Time now);
   absl::Status MapWord(absl::Time now);
   void Say(Event::Kind kind, absl::string_view text) const;
+  void NoteState();
 
   const Options& options_;
   const Reporter& report_;
   Link link_;
   std::unique_ptr<SharedOutcome> word_;
   std::unique_ptr<SuccessorMachine> machine_;
+  SuccessorMachine::State seen_ = SuccessorMachine::State::kAwaitOffer;
   absl::Time offered_at_;
   bool staged_ = false;
   bool serving_ = false;

@@ -16,6 +16,23 @@ constexpr int kMaxLiveRounds = 5;
 
 }  // namespace
 
+absl::string_view PredecessorMachine::Name(State state) {
+  switch (state) {
+    case State::kAwaitHello: return "await-hello";
+    case State::kFirstRound: return "first-round";
+    case State::kAwaitReady: return "await-ready";
+    case State::kSecondRound: return "second-round";
+    case State::kQuiescing: return "quiescing";
+    case State::kCutting: return "cutting";
+    case State::kFrozen: return "frozen";
+    case State::kReleasing: return "releasing";
+    case State::kWatching: return "watching";
+    case State::kAborting: return "aborting";
+    case State::kEnded: return "ended";
+  }
+  return "unknown";
+}
+
 PredecessorMachine::PredecessorMachine(Config config, OutcomeWord* word,
                                        absl::Time now)
     : config_(std::move(config)),

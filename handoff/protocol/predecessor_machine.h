@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "handoff/fd/unique_fd.h"
@@ -63,6 +64,8 @@ class PredecessorMachine {
     kAborting,   // decided; the peer is still there
     kEnded,
   };
+  // "await-hello", "first-round", ...
+  static absl::string_view Name(State state);
 
   // `word` is borrowed.
   PredecessorMachine(Config config, OutcomeWord* word, absl::Time now);

@@ -23,6 +23,21 @@ bool Reads(const v1::Hello& hello, const v1::NegotiatedType& type) {
 
 }  // namespace
 
+absl::string_view SuccessorMachine::Name(State state) {
+  switch (state) {
+    case State::kAwaitOffer: return "await-offer";
+    case State::kMapping: return "mapping";
+    case State::kStaging: return "staging";
+    case State::kStaged: return "staged";
+    case State::kReady: return "ready";
+    case State::kDecoding: return "decoding";
+    case State::kCommitted: return "committed";
+    case State::kReleased: return "released";
+    case State::kEnded: return "ended";
+  }
+  return "unknown";
+}
+
 SuccessorMachine::SuccessorMachine(Config config, absl::Time now)
     : config_(std::move(config)),
       outbox_(config_.limits.window_frames, config_.limits.window_descriptors),

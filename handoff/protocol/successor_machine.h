@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "handoff/protocol/frame.h"
@@ -49,6 +50,9 @@ class SuccessorMachine {
     kReleased,   // the predecessor watches
     kEnded,      // aborted or refused; or retired
   };
+
+  // "await-offer", "mapping", ...
+  static absl::string_view Name(State state);
 
   SuccessorMachine(Config config, absl::Time now);
 
