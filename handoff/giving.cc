@@ -283,7 +283,9 @@ void Giving::NoteProgress(absl::Time now) {
     }
   } else if (state == State::kFirstRound) {
     Say(Event::Kind::kHandoffBegun,
-        absl::StrCat("to pid ", pid, ", label ", Printable(machine_->hello().label())));
+        absl::StrCat("to pid ", pid, ", label ",
+                     Printable(machine_->hello().label()),
+                     rehearsal() ? ", which only rehearses" : ""));
   } else if (state == State::kAwaitReady) {
     Say(Event::Kind::kPreCopied, "the successor has a copy of everything");
   } else if (state == State::kSecondRound) {

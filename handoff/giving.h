@@ -75,6 +75,8 @@ class Giving {
     return machine_->state() == PredecessorMachine::State::kEnded;
   }
   bool refused() const { return machine_->refused(); }
+  // The successor only wants to know whether it could: nothing is given away.
+  bool rehearsal() const { return machine_->hello().rehearsal(); }
   bool committed() const { return machine_->committed(); }
   bool rolled_back() const { return machine_->rolled_back(); }
   bool watching() const {

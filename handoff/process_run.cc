@@ -295,7 +295,9 @@ void Process::Answer(Channel channel, const v1::Frame& frame, absl::Time now) {
   giving_ = *std::move(giving);
   // Two generations back nobody may watch any more: it could take back what we
   // are about to give away.
-  if (taking_ != nullptr && !giving_->refused()) taking_->Retire(now);
+  if (taking_ != nullptr && !giving_->refused() && !giving_->rehearsal()) {
+    taking_->Retire(now);
+  }
   giving_->Step(now);
 }
 

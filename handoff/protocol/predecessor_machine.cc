@@ -132,7 +132,10 @@ void PredecessorMachine::OnFrame(const v1::Frame& frame,
       if (state_ == State::kAwaitHello) return OnHello(frame.hello(), now);
       return Unexpected(frame, now);
     case v1::Frame::kReady:
-      if (state_ != State::kAwaitReady) return Unexpected(frame, now);
+      // A rehearsal goes no further: it can neither freeze nor commit.
+      if (state_ != State::kAwaitReady || hello_.rehearsal()) {
+        return Unexpected(frame, now);
+      }
       ready_ = frame.ready();
       Enter(State::kSecondRound, now + config_.deadlines.staging);
       commands_.push_back(Command::kRunRound);
@@ -144,7 +147,8 @@ void PredecessorMachine::OnFrame(const v1::Frame& frame,
     case v1::Frame::kRetire:
       if (state_ == State::kWatching) {
         Enter(State::kEnded, absl::InfiniteFuture());
-      } else if (word_->Load() == Outcome::kCommitted) {
+      } else if (word_->Load() == Outcome::kCommitted &&
+                 !hello_.rehearsal()) {
         // Its Committed and Retire can both be here before we have released.
         if (undecided()) OnCommitted(now);
         retired_ = true;
@@ -169,11 +173,15 @@ void PredecessorMachine::OnBadFrame(v1::Abort::Reason reason,
 void PredecessorMachine::Decide(const absl::Status& why,
                                 v1::Abort::Reason reason, bool tell,
                                 absl::Time now) {
-  if (word_->Decide(Outcome::kAborted) == Outcome::kCommitted) {
+  if (word_->Decide(Outcome::kAborted) == Outcome::kCommitted &&
+      !hello_.rehearsal()) {
     return OnCommitted(now);
   }
   aborted_ = true;
-  why_ = why;
+  why_ = !hello_.rehearsal()
+             ? why
+             : absl::Status(why.code(),
+                            absl::StrCat("a rehearsal: ", why.message()));
   commands_.clear();
   outbox_.Clear();
   if (quiesced_) commands_.push_back(Command::kThaw);

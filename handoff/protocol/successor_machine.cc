@@ -211,6 +211,10 @@ void SuccessorMachine::OnFinal(const v1::Final& final_counts, absl::Time now) {
 void SuccessorMachine::Ready(v1::Ready ready, absl::Time now) {
   OnTime(now);  // restoring has its deadline too
   if (state_ != State::kStaged) return;
+  if (config_.hello.rehearsal()) {
+    return Fail(v1::Abort::REHEARSAL,
+                absl::CancelledError("a rehearsal goes no further"), now);
+  }
   v1::Frame frame;
   frame.set_must_understand(true);
   *frame.mutable_ready() = std::move(ready);
@@ -243,7 +247,12 @@ void SuccessorMachine::OnDecoded(absl::Time now) {
         closed_ ? absl::InfiniteFuture() : now + config_.deadlines.released);
 }
 
-void SuccessorMachine::Adopt(absl::Time) {
+void SuccessorMachine::Adopt(absl::Time now) {
+  if (config_.hello.rehearsal()) {
+    return Fail(v1::Abort::PEER_GONE,
+                absl::AbortedError("the predecessor died in the rehearsal"),
+                now);
+  }
   if (word_->Decide(Outcome::kCommitted) != Outcome::kCommitted) {
     return End(absl::AbortedError(
         "the predecessor aborted, then died: it may have gone on serving"));
