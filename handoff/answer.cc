@@ -83,8 +83,7 @@ Answers::~Answers() {
   }
 }
 
-absl::Status Answers::Start(Channel& channel, v1::Query::Kind kind,
-                            absl::Time deadline) {
+void Answers::Sweep() {
   for (auto it = answers_.begin(); it != answers_.end();) {
     if (it->done.load()) {
       it->thread.join();
@@ -93,6 +92,11 @@ absl::Status Answers::Start(Channel& channel, v1::Query::Kind kind,
       ++it;
     }
   }
+}
+
+absl::Status Answers::Start(Channel& channel, v1::Query::Kind kind,
+                            absl::Time deadline) {
+  Sweep();
   if (answers_.size() >= kMaxAnswers) {
     return absl::ResourceExhaustedError("too many questions at a time");
   }
@@ -100,9 +104,8 @@ absl::Status Answers::Start(Channel& channel, v1::Query::Kind kind,
   try {
     answer.thread = std::thread([this, &answer, kind, deadline] {
       Run(answer.channel, kind, deadline);
-      // Ends the connection now, not when the next question comes.
-      ::shutdown(answer.channel.fd(), SHUT_RDWR);
       answer.done.store(true);
+      sources_.wake();
     });
   } catch (const std::system_error& error) {
     channel = std::move(answer.channel);

@@ -33,6 +33,8 @@ class Answers {
     const LedgerBook* ledger;
     // Everything in Status but the counts of descriptors.
     std::function<v1::Status()> status;
+    // Called, on any thread, when an answer is done: then Sweep().
+    std::function<void()> wake;
   };
 
   explicit Answers(Sources sources) : sources_(std::move(sources)) {}
@@ -44,6 +46,8 @@ class Answers {
   // threads.
   absl::Status Start(Channel& channel, v1::Query::Kind kind,
                      absl::Time deadline);
+  // Closes the connections of those that are done.
+  void Sweep();
 
  private:
   struct Answer {

@@ -125,7 +125,7 @@ void Giving::Carry(PredecessorMachine::Command command, absl::Time now) {
           {ready.unclaimed().begin(), ready.unclaimed().end()});
     }
     case Command::kRollBack:
-      return groups.ThawReleased();
+      return RollBack();
     case Command::kKillPeer:
       if (peer() != nullptr) {
         const absl::Status killed = KillProcess(peer()->pidfd.get());
@@ -135,6 +135,33 @@ void Giving::Carry(PredecessorMachine::Command command, absl::Time now) {
       }
       return;
   }
+}
+
+void Giving::RollBack() {
+  // First: whoever connects has waited since the crash.
+  process_.groups->ThawReleased();
+  auto returned = process_.roster->TakeBack(process_.options->limits);
+  std::set<uint64_t> ids;
+  for (const auto& [group, sessions] : returned) {
+    for (const Roster::Returned& r : sessions) ids.insert(r.session->id());
+  }
+  process_.groups->TakeBack(std::move(returned));
+  size_t lost = 0;
+  for (v1::LedgerEntry& entry : entries_) {
+    if (entry.outcome() != v1::LedgerEntry::MOVED) continue;
+    const bool session = entry.category() == "session";
+    if (session && ids.count(entry.session()) == 0) {
+      ++lost;
+      entry.set_outcome(v1::LedgerEntry::LOST);
+      entry.set_reason("the successor died within the watch");
+    } else {
+      entry.set_outcome(v1::LedgerEntry::KEPT);
+      entry.set_reason("taken back: the successor died within the watch");
+    }
+  }
+  Say(Event::Kind::kRolledBack,
+      absl::StrCat("the successor died: accepting again; ", ids.size(),
+                   " sessions taken back, ", lost, " lost"));
 }
 
 bool Giving::ServeGroups(absl::Time now) {
@@ -302,15 +329,9 @@ void Giving::NoteProgress(absl::Time now) {
     Record(now);
   } else if (machine_->rolled_back()) {
     recorded_ = false;
-    for (v1::LedgerEntry& entry : entries_) {
-      if (entry.outcome() == v1::LedgerEntry::MOVED) {
-        entry.set_outcome(v1::LedgerEntry::LOST);
-        entry.set_reason("the successor died within the watch");
-      }
-    }
-    Say(Event::Kind::kRolledBack, "the successor died: accepting again");
     Record(now);
   } else if (before == State::kWatching || before == State::kReleasing) {
+    process_.roster->DropCopies();
     Say(Event::Kind::kWatchEnded, "the successor is on its own");
     Record(now);
   }

@@ -92,6 +92,7 @@ class Giving {
   Giving(const Process& process, Channel channel, SharedOutcome word);
 
   bool ServeGroups(absl::Time now);
+  void RollBack();
   void Carry(PredecessorMachine::Command command, absl::Time now);
   void AddDescriptors();
   void AddOutcomes(const Belongings& belongings, const v1::Ready& ready);

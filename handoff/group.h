@@ -24,6 +24,7 @@ namespace handoff {
 //              the library blocks the thread: the group is frozen
 //   Release    the handoff committed: the sessions are the successor's
 //   or Thaw    it aborted: go on
+//   TakeBack   the successor crashed, and had not touched the session yet
 //
 // A loop must own no bytes that it has not told the session of: use readiness
 // waits with non-blocking reads and writes. An operation that reads when it is
@@ -49,7 +50,7 @@ class Group {
 
   // Take input again. Called after an abort where Quiesce was called, and after
   // Release where the successor crashed within the watch (then only listeners
-  // and kept sessions are left).
+  // and kept sessions are left, and what TakeBack brings).
   virtual void Thaw() = 0;
 
   // `moved` are the successor's now. Unregister their descriptors from the loop
@@ -59,6 +60,22 @@ class Group {
   // no use for them, so go on until Wait() returns.
   virtual void Release(absl::Span<const std::shared_ptr<Session>> moved,
                        absl::Span<const std::string> unclaimed) = 0;
+
+  // Whether to give sessions back to this group where the successor crashes
+  // within the watch. The library then keeps, until the watch is over, its copy
+  // of each descriptor that moved and of what Snapshot wrote last: as many
+  // descriptors as now, and memory for all state. Constant.
+  virtual bool TakesBack() const { return false; }
+
+  // After Thaw, for each session of this group that moved and that, as the
+  // kernel's counters prove, nobody has read from or written to since: build it
+  // and serve it, as SessionReceiver::Restore does in a successor. `session` is
+  // a new object with the old id, and one of this group already. Where it cannot
+  // be built, Reset() it.
+  virtual void TakeBack(const std::shared_ptr<Session>& session,
+                        const SessionSnapshot& /*snapshot*/) {
+    session->Reset();
+  }
 };
 
 // The library's side of a group. Owned by the Handoff, valid as long as it.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <iterator>
 #include <limits>
 #include <mutex>
 #include <utility>
@@ -282,7 +283,29 @@ void GroupSet::StartRelease(std::vector<std::string> unclaimed) {
 void GroupSet::ThawReleased() {
   for (auto& member : members_) {
     Group* const group = member->group();
-    group->Post([group] { group->Thaw(); });
+    group->Post([group, seam = seam_] {
+      Reach(seam, "hook", "thaw");
+      group->Thaw();
+    });
+  }
+}
+
+void GroupSet::TakeBack(std::map<int, std::vector<Roster::Returned>> returned) {
+  for (auto& [index, sessions] : returned) {
+    Group* const group = members_[static_cast<size_t>(index)]->group();
+    // All slices now: a snapshot of the next handoff comes behind them.
+    for (size_t from = 0; from < sessions.size(); from += kLiveSlice) {
+      const size_t to = std::min(from + kLiveSlice, sessions.size());
+      auto slice = std::make_shared<std::vector<Roster::Returned>>(
+          std::make_move_iterator(sessions.begin() + from),
+          std::make_move_iterator(sessions.begin() + to));
+      group->Post([group, slice, seam = seam_] {
+        for (const Roster::Returned& r : *slice) {
+          Reach(seam, "hook", "take-back");
+          group->TakeBack(r.session, r.snapshot);
+        }
+      });
+    }
   }
 }
 

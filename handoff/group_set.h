@@ -57,8 +57,10 @@ class GroupSet {
   void StartRelease(std::vector<std::string> unclaimed);
   // The handoff is over without a quiesce.
   void Cancel();
-  // The successor crashed: every group takes input again.
+  // The successor crashed: every group takes input again, and gets back what
+  // nobody touched.
   void ThawReleased();
+  void TakeBack(std::map<int, std::vector<Roster::Returned>> returned);
 
   // Calls `done(group, nanoseconds)` on each group's loop when its first poll
   // has returned: CLOCK_MONOTONIC then.

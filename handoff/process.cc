@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "handoff/fd/scm_rights.h"
 #include "handoff/protocol/frame.h"
+#include "handoff/staged_state.h"
 #include "handoff/transport/listen.h"
 #include "handoff/transport/rendezvous.h"
 
@@ -372,7 +373,7 @@ absl::Status Process::Ready() {
     // The sessions are still frozen: what else is to be done, Run() does.
   }
   Answers::Sources sources = {&belongings_.named, {}, &roster_, &ledger_,
-                              [this] { return MakeStatus(); }};
+                              [this] { return MakeStatus(); }, wake_};
   for (const Belongings::Blob& blob : belongings_.blobs) {
     sources.blobs.push_back(blob.name);
   }

@@ -7,6 +7,7 @@
 
 #include "absl/time/clock.h"
 #include "handoff/process.h"
+#include "handoff/staged_state.h"
 
 namespace handoff {
 namespace {

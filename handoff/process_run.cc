@@ -136,6 +136,7 @@ void Process::Run() {
       return;
     }
     if (polled[1].revents != 0) Accept(now);
+    answers_->Sweep();
     RecordBlackouts();
     TakeChild(now);
     Hear(now);

@@ -95,6 +95,7 @@ void Roster::EndSession(Session& session, End end) {
     ::shutdown(fd, SHUT_RDWR);  // ENOTSOCK, ENOTCONN: nobody is there to tell
   }
   std::vector<Session::Descriptor> descriptors;  // closed without the lock
+  Copy copied;
   std::shared_ptr<Session> alive;
   std::function<void()> on_end;
   {
@@ -105,6 +106,10 @@ void Roster::EndSession(Session& session, End end) {
     if (it != sessions_.end()) {
       alive = std::move(it->second);
       sessions_.erase(it);
+    }
+    if (const auto copy = copies_.find(session.id()); copy != copies_.end()) {
+      copied = std::move(copy->second);
+      copies_.erase(copy);
     }
     if (sent_.erase(session.id()) > 0) {
       closed_.push_back(session.id());
@@ -228,6 +233,7 @@ uint64_t Roster::BeginHandoff(std::map<std::string, uint32_t> versions) {
   kept_.clear();
   closed_.clear();
   ended_.clear();
+  copies_.clear();  // of sessions that are all here, so it closes memfds only
   return ++handoff_;
 }
 

@@ -16,6 +16,8 @@
 #include "absl/strings/string_view.h"
 #include "handoff/fd/unique_fd.h"
 #include "handoff/group.h"
+#include "handoff/protocol/settings.h"
+#include "handoff/protocol/staged_inventory.h"
 #include "handoff/session.h"
 #include "proto/handoff.pb.h"
 
@@ -102,7 +104,21 @@ class Roster {
   // What the handoff did with each session.
   std::vector<v1::LedgerEntry> Outcomes() const;
 
+  // After a crash of the successor: of the sessions that moved from groups that
+  // take back, those that nobody touched are sessions again, by group. The
+  // copies of the others are closed. Not on a loop.
+  struct Returned {
+    std::shared_ptr<Session> session;
+    SessionSnapshot snapshot;
+  };
+  std::map<int, std::vector<Returned>> TakeBack(const Limits& limits);
+  // Closes all copies: nothing is going to be taken back.
+  void DropCopies();
+
  private:
+  // Keeps what was sent of a session of a group that takes back.
+  void Copied(const Session& session, const GroupSnapshot::Item& item);
+
   mutable std::mutex mu_;
   std::unordered_map<uint64_t, std::shared_ptr<Session>> sessions_;
   // By tracked group.
@@ -118,6 +134,12 @@ class Roster {
   std::unordered_map<uint64_t, v1::KeptSession> kept_;
   std::vector<uint64_t> closed_;  // not yet told
   std::vector<v1::LedgerEntry> ended_;
+  // Of what was sent from groups that take back, as it was sent last.
+  struct Copy {
+    int group;
+    StagedInventory::Session staged;
+  };
+  std::unordered_map<uint64_t, Copy> copies_;
 };
 
 }  // namespace handoff

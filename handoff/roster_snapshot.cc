@@ -11,6 +11,7 @@
 #include "handoff/protocol/frame.h"
 #include "handoff/protocol/settings.h"
 #include "handoff/roster.h"
+#include "handoff/staged_state.h"
 
 namespace handoff {
 namespace {
@@ -65,6 +66,7 @@ void Roster::Snapshot(Group& group, Session& session, uint64_t handoff,
       kept.set_type(session.type());
       kept.set_reason(Printable(reason));
       sent_.erase(session.id());
+      copies_.erase(session.id());
       kept_[session.id()] = kept;
       out.kept.push_back(std::move(kept));
       return;
@@ -115,7 +117,56 @@ void Roster::Snapshot(Group& group, Session& session, uint64_t handoff,
     out.status = status;
     return;
   }
+  if (group.TakesBack()) Copied(session, item);
   out.items.push_back(std::move(item));
+}
+
+void Roster::Copied(const Session& session, const GroupSnapshot::Item& item) {
+  Copy copy = {session.group_, {item.record, {}, nullptr}};
+  for (const Session::Descriptor& d : session.descriptors_) {
+    copy.staged.descriptors.push_back(d.fd);
+  }
+  if (item.record.state_in() != 0) {
+    copy.staged.state_memfd = item.descriptors[item.record.state_in() - 1];
+  }
+  std::lock_guard<std::mutex> lock(mu_);
+  copies_[session.id()] = std::move(copy);
+}
+
+std::map<int, std::vector<Roster::Returned>> Roster::TakeBack(
+    const Limits& limits) {
+  std::unordered_map<uint64_t, Copy> copies;  // closed without the lock
+  std::map<std::string, uint32_t> versions;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    copies.swap(copies_);
+    versions = versions_;
+  }
+  std::map<int, std::vector<Returned>> returned;
+  for (auto& [id, copy] : copies) {
+    v1::SessionRecord& record = copy.staged.record;
+    if (!Untouched(copy.staged)) continue;
+    {
+      // Its group has not even released it, and will when it comes to it.
+      std::lock_guard<std::mutex> lock(mu_);
+      if (sessions_.count(id) != 0) continue;
+    }
+    absl::StatusOr<SessionSnapshot> snapshot =
+        DecodeSession(copy.staged, versions[record.type()], limits);
+    if (!snapshot.ok()) continue;
+    const std::shared_ptr<Session> session =
+        Receive(record, copy.staged.descriptors);
+    session->handoffs_ = record.handoffs();
+    Adopt(*session, copy.group);
+    returned[copy.group].push_back({session, *std::move(snapshot)});
+  }
+  return returned;
+}
+
+void Roster::DropCopies() {
+  std::unordered_map<uint64_t, Copy> copies;  // closed without the lock
+  std::lock_guard<std::mutex> lock(mu_);
+  copies.swap(copies_);
 }
 
 }  // namespace handoff

@@ -13,7 +13,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "google/protobuf/any.pb.h"
 #include "handoff/handoff.h"
 #include "handoff/link.h"
 #include "handoff/protocol/staged_inventory.h"
@@ -91,19 +90,6 @@ class Taking {
   bool adopted_ = false;
   bool unfinished_ = false;  // Step() ended with more to do
 };
-
-// The state of a session as its receiver gets it; reads large state out of its
-// memfd. INVALID_ARGUMENT where that is no such state.
-absl::StatusOr<SessionSnapshot> DecodeSession(
-    const StagedInventory::Session& session, uint32_t version,
-    const Limits& limits);
-absl::StatusOr<google::protobuf::Any> DecodeBlob(
-    const StagedInventory::Blob& blob, const Limits& limits);
-
-// Whether the kernel's counters say that nobody has read from or written to the
-// session's connections since its state was taken. False where none of its
-// descriptors has counters.
-bool Untouched(const StagedInventory::Session& session);
 
 }  // namespace handoff
 

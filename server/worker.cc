@@ -249,4 +249,15 @@ void Worker::Release(absl::Span<const std::shared_ptr<Session>> moved,
   WaitToAccept();
 }
 
+void Worker::TakeBack(const std::shared_ptr<Session>& session,
+                      const SessionSnapshot& snapshot) {
+  const absl::Status restored = Restore(session, snapshot);
+  if (restored.ok()) {
+    peers_.at(session->id())->Arm();
+  } else {
+    Log(absl::StrCat("a connection is lost: ", restored.ToString()));
+    session->Reset();
+  }
+}
+
 }  // namespace handoff::server

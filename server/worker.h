@@ -70,6 +70,9 @@ class Worker final : public Group, private Peer::Keeper {
   void Thaw() override;
   void Release(absl::Span<const std::shared_ptr<Session>> moved,
                absl::Span<const std::string> unclaimed) override;
+  bool TakesBack() const override { return true; }
+  void TakeBack(const std::shared_ptr<Session>& session,
+                const SessionSnapshot& snapshot) override;
 
  private:
   // Peer::Keeper:

@@ -22,6 +22,7 @@ struct ToyWorld {
   std::atomic<uint64_t> lines{0};
   std::vector<GroupHandle*> handles;
   bool hang_in_quiesce = false;
+  bool takes_back = false;
 };
 
 // One level-triggered epoll loop on a thread of its own.
@@ -45,6 +46,11 @@ class ToyGroup : public Group {
   void Thaw() override;
   void Release(absl::Span<const std::shared_ptr<Session>> moved,
                absl::Span<const std::string> unclaimed) override;
+  bool TakesBack() const override { return world_->takes_back; }
+  void TakeBack(const std::shared_ptr<Session>& session,
+                const SessionSnapshot& snapshot) override {
+    Restore(session, snapshot);
+  }
 
  private:
   struct Client {

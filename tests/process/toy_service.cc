@@ -154,6 +154,7 @@ int RunToyService(const Settings& settings) {
   ToyWorld world;
   world.generation = handoff->generation();
   world.hang_in_quiesce = read.Text("hang", "") == "quiesce";
+  world.takes_back = read.Number("take_back", 0) != 0;
   auto listener =
       handoff->Listen("toy", read.Text("listen", "tcp:127.0.0.1:0"));
   if (!listener.ok()) return Fail(listener.status());
