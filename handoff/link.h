@@ -38,11 +38,12 @@ class Link {
   }
 
   // Sends what is left to send, while it goes without waiting: for a machine
-  // that has ended.
+  // that has ended. True where nothing is left, or nobody to read it.
   template <typename Machine>
-  void Flush(Machine& machine, absl::Time now) {
+  bool Flush(Machine& machine, absl::Time now) {
     while (SendOne(machine, now)) {
     }
+    return machine.ToSend() == nullptr || closed_ || unread_;
   }
 
   // What to poll for.
@@ -117,6 +118,9 @@ class Link {
     }
     if (!ended) return false;
     dead_ = true;
+    // What followed a frame that could not be used was never read, and a Retire
+    // may have been there: the end of that process is no proof of a crash.
+    if (broken_) return false;
     machine.OnPeerDead(now);
     return true;
   }
@@ -147,6 +151,7 @@ class Link {
         return false;
       case absl::StatusCode::kAborted:
         // What the peer sent before it closed is still to be read.
+        unread_ = true;
         return false;
       default:
         // What follows gets its number: an Abort still says why. Where even
@@ -163,6 +168,7 @@ class Link {
   bool broken_ = false;  // a frame could not be used: no more are read
   bool failed_ = false;  // a frame could not be sent
   bool mute_ = false;    // nor the next: no more are
+  bool unread_ = false;  // nobody reads what we send
   bool closed_ = false;
   bool dead_ = false;
 };

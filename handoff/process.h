@@ -101,6 +101,11 @@ class Process : public Handoff {
     return giving_ == nullptr || !giving_->committed() ||
            giving_->rolled_back();
   }
+  bool gives_to_child() const {
+    return child_.has_value() && giving_ != nullptr &&
+           giving_->peer() != nullptr &&
+           giving_->peer()->credentials.pid == child_->pid;
+  }
   v1::Status MakeStatus() const;
 
   const Options options_;

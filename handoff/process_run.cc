@@ -206,10 +206,17 @@ void Process::WatchChild(absl::Time now) {
   if (!child_.has_value()) return;
   if (now >= child_deadline_) {
     child_deadline_ = absl::InfiniteFuture();
-    const absl::Status killed = KillProcess(child_->pidfd.get());
-    report_(Event::Kind::kNote, 0,
-            absl::StrCat("killed pid ", child_->pid,
-                         ", which did not take over: ", killed.ToString()));
+    // The word first: the child may have swapped it, and serve already.
+    if (gives_to_child()) {
+      giving_->Abort("the child did not take over in time", now);
+      giving_->Step(now);
+    }
+    if (!gives_to_child() || !giving_->committed()) {
+      const absl::Status killed = KillProcess(child_->pidfd.get());
+      report_(Event::Kind::kNote, 0,
+              absl::StrCat("killed pid ", child_->pid,
+                           ", which did not take over: ", killed.ToString()));
+    }
   }
   if (!ProcessEnded(child_->pidfd.get())) return;
   const auto how = ReapChild(child_->pidfd.get());
@@ -296,8 +303,10 @@ void Process::Answer(Channel channel, const v1::Frame& frame, absl::Time now) {
   giving_ = *std::move(giving);
   // Two generations back nobody may watch any more: it could take back what we
   // are about to give away.
-  if (taking_ != nullptr && !giving_->refused() && !giving_->rehearsal()) {
-    taking_->Retire(now);
+  if (taking_ != nullptr && !giving_->refused() && !giving_->rehearsal() &&
+      !taking_->Retire(now)) {
+    giving_->Abort("this process's own predecessor watches, and does not answer",
+                   now);
   }
   giving_->Step(now);
 }
@@ -314,13 +323,12 @@ void Process::Advance(absl::Time now) {
   }
   if (taking_ != nullptr) {
     taking_->Step(now);
-    if (taking_->over()) taking_.reset();
+    if (taking_->over() && taking_->Retire(now)) taking_.reset();
   }
   if (giving_ != nullptr) {
     giving_->Step(now);
     const bool ours_again = giving_->over() && in_charge();
-    const bool to_child = child_.has_value() && giving_->peer() != nullptr &&
-                          giving_->peer()->credentials.pid == child_->pid;
+    const bool to_child = gives_to_child();
     if (giving_->committed() && !ours_again) {
       if (to_child) child_deadline_ = absl::InfiniteFuture();
       roster_.SetOnEnd(wake_);

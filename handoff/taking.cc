@@ -207,7 +207,7 @@ void Taking::Step(absl::Time now) {
   // Bounded: the predecessor has little to say by now, whatever it sends.
   unfinished_ = true;
   for (int turn = 0; unfinished_ && turn < kMaxTurns; ++turn) {
-    unfinished_ = !over() && link_.Exchange(*machine_, now);
+    unfinished_ = link_.Exchange(*machine_, now);
     machine_->OnTime(now);
     while (machine_->NextCommand().has_value()) {
     }
@@ -221,9 +221,9 @@ absl::Time Taking::NextWake(absl::Time now) const {
   return std::min(machine_->NextDeadline(), now + link_.retry_after());
 }
 
-void Taking::Retire(absl::Time now) {
+bool Taking::Retire(absl::Time now) {
   machine_->Retire(now);
-  link_.Flush(*machine_, now);
+  return link_.Flush(*machine_, now);
 }
 
 }  // namespace handoff

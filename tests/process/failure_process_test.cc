@@ -342,5 +342,25 @@ TEST_F(FailureTest, AChildThatHangsIsKilledAndASecondIsRefusedMeanwhile) {
       << hangs.Said();
 }
 
+TEST_F(FailureTest, AChildThatIsTooLateIsAbortedBeforeItIsKilled) {
+  // The handoff hangs in this process, so the child is still in the middle of it
+  // when its time is over.
+  ToyProcess first(With({{"exe", std::filesystem::read_symlink(
+                                     "/proc/self/exe").string()},
+                         {"hang", "quiesce"}, {"groups", "1"},
+                         {"quiesce", "60s"}, {"staging", "3s"}}));
+  ASSERT_TRUE(first.WaitReady());
+  first.Signal(SIGUSR2);
+  // The child writes to the same pipe, so there are two of "event aborted".
+  EXPECT_NE(first.WaitFor("event child-ended"), "") << first.Said();
+  const std::string said = first.Said();
+  const size_t aborted =
+      said.find("event aborted the child did not take over in time");
+  ASSERT_NE(aborted, std::string::npos) << said;
+  EXPECT_LT(aborted, said.find("event note killed")) << said;
+  first.Signal(SIGTERM);
+  EXPECT_EQ(first.WaitExit(), 3) << first.Said();
+}
+
 }  // namespace
 }  // namespace handoff::toy
