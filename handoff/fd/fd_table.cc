@@ -1,9 +1,11 @@
 #include "handoff/fd/fd_table.h"
 
 #include <dirent.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -27,6 +29,15 @@ std::map<int, std::string> OpenDescriptors() {
                           : "unreadable";
   }
   ::closedir(folder);
+  return open;
+}
+
+int OpenDescriptorsBelow(int end) {
+  std::vector<pollfd> polled;
+  for (int fd = 0; fd < end; ++fd) polled.push_back({fd, 0, 0});
+  ::poll(polled.data(), polled.size(), 0);
+  int open = 0;
+  for (const pollfd& p : polled) open += (p.revents & POLLNVAL) == 0;
   return open;
 }
 

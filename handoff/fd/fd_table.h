@@ -11,6 +11,10 @@ namespace handoff {
 // Each open descriptor with what /proc/self/fd says that it is.
 std::map<int, std::string> OpenDescriptors();
 
+// How many of the descriptors 0 to `end` - 1 are open; one system call, where
+// it is asked too often for the names. `end` is within RLIMIT_NOFILE.
+int OpenDescriptorsBelow(int end);
+
 // Fails the test, naming the descriptors, where those that are open at its end
 // differ from those that were open at its start. Declare it before everything
 // that owns a descriptor. Not for use while other threads open any.

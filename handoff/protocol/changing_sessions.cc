@@ -9,8 +9,6 @@
 namespace handoff {
 namespace {
 
-constexpr uint64_t kSessionsAtFirst = 6;
-constexpr uint64_t kSessionsEver = 12;
 constexpr size_t kSessionsAtLeast = 3;
 
 // Every fifth session cannot move, which shows when it has changed a few times
@@ -22,28 +20,83 @@ bool CannotMove(uint64_t id, uint64_t version) {
 // Every third version of a state is large.
 bool IsLarge(uint64_t version) { return version % 3 == 0; }
 
+// What a session of `version` has read and not consumed.
+std::string InputOf(uint64_t version) {
+  std::string input;
+  for (uint64_t n = version - version % 4; n < version;) {
+    input += static_cast<char>(++n);
+  }
+  return input;
+}
+
+uint64_t VersionOf(const StagedInventory::Session& session) {
+  return session.state_memfd != nullptr
+             ? NumberOf(session.state_memfd->get())
+             : std::stoull(session.record.state().value());
+}
+
 }  // namespace
 
-ChangingSessions::ChangingSessions() {
-  while (next_id_ <= kSessionsAtFirst) Open();
+ChangingSessions::ChangingSessions(uint64_t sessions_at_first)
+    : sessions_ever_(2 * sessions_at_first) {
+  while (next_id_ <= sessions_at_first) Open();
 }
 
 void ChangingSessions::Open() {
   sessions_[next_id_].fd = SharedNumberedFd(next_id_);
+  read_[next_id_] = 1;
   ++next_id_;
+}
+
+void ChangingSessions::Read(uint64_t id, uint64_t& version) {
+  const uint64_t next = ++read_[id];
+  if (++version != next && fault_.empty()) {
+    fault_ = absl::StrCat("session ", id, " expects number ", version,
+                          " and reads ", next);
+  }
+}
+
+void ChangingSessions::LiveAtSuccessor() {
+  if (taken_.empty()) return;
+  const auto some = std::next(taken_.begin(), ++lived_ % taken_.size());
+  Read(some->first, some->second);
+}
+
+void ChangingSessions::TakeAll(StagedInventory& inventory) {
+  for (const auto& [id, session] : inventory.sessions()) {
+    taken_[id] = VersionOf(session);
+  }
+}
+
+void ChangingSessions::TakeUntouched(StagedInventory& inventory) {
+  for (const auto& [id, session] : inventory.sessions()) {
+    const auto read = read_.find(id);
+    if (read == read_.end() ||
+        session.record.descriptors(0).counters().consumed() != read->second) {
+      continue;
+    }
+    taken_[id] = VersionOf(session);
+    const auto left = sessions_.find(id);
+    if (left == sessions_.end() || left->second.version != taken_[id]) {
+      fault_ = absl::StrCat("session ", id, " is adopted in version ",
+                            taken_[id], ", its last was another");
+    }
+  }
 }
 
 void ChangingSessions::Live() {
   ++lived_;
-  if (lived_ % 7 == 0 && next_id_ <= kSessionsEver) Open();
+  if (lived_ % 7 == 0 && next_id_ <= sessions_ever_) Open();
   if (lived_ % 11 == 0 && sessions_.size() > kSessionsAtLeast) {
     const auto ends = std::prev(sessions_.end(), 2);
     if (ends->second.sent_version != 0 && kept_.count(ends->first) == 0) {
       closed_.push_back(ends->first);
     }
+    ++read_[ends->first];  // its FIN
     sessions_.erase(ends);
   }
-  ++std::next(sessions_.begin(), lived_ % sessions_.size())->second.version;
+  const auto some = std::next(sessions_.begin(), lived_ % sessions_.size());
+  Read(some->first, some->second.version);
 }
 
 std::deque<uint64_t> ChangingSessions::Ids() const {
@@ -72,6 +125,8 @@ void ChangingSessions::AddTo(OutgoingFrame& batch, uint64_t id,
   record->set_type("chat");
   v1::SessionDescriptor* client = record->add_descriptors();
   client->set_name("client");
+  client->set_input(InputOf(session.version));
+  client->mutable_counters()->set_consumed(session.version);
   if (session.sent_version == 0) {
     batch.descriptors.push_back(session.fd);
     client->set_sent_in(static_cast<uint32_t>(batch.descriptors.size()));
@@ -100,12 +155,13 @@ std::string ChangingSessions::Difference(StagedInventory& inventory) const {
       return absl::StrCat("session ", id, " has not moved");
     }
     const StagedInventory::Session& s = moved->second;
-    const uint64_t version = s.state_memfd != nullptr
-                                 ? NumberOf(s.state_memfd->get())
-                                 : std::stoull(s.record.state().value());
+    const uint64_t version = VersionOf(s);
     if (version != session.version) {
       return absl::StrCat("session ", id, " moved in version ", version,
                           ", its last was ", session.version);
+    }
+    if (s.record.descriptors(0).input() != InputOf(version)) {
+      return absl::StrCat("session ", id, " has other input than it read");
     }
     if (s.descriptors.size() != 1 || NumberOf(s.descriptors[0]->get()) != id) {
       return absl::StrCat("session ", id, " has another's descriptor");

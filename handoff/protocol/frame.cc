@@ -12,6 +12,25 @@
 
 namespace handoff {
 
+absl::StatusOr<v1::Frame> DecodeFrame(absl::string_view bytes, uint64_t seq,
+                                      size_t descriptors) {
+  v1::Frame frame;
+  if (!frame.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return absl::InvalidArgumentError("a message is no frame");
+  }
+  if (frame.seq() != seq) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a frame has number ", frame.seq(), ", the next is ", seq));
+  }
+  if (frame.descriptor_count() != descriptors ||
+      static_cast<size_t>(frame.descriptors_size()) != descriptors) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "frame ", seq, " came with ", descriptors, " descriptors, says ",
+        frame.descriptor_count(), " and describes ", frame.descriptors_size()));
+  }
+  return frame;
+}
+
 absl::string_view BodyName(const v1::Frame& frame) {
   switch (frame.body_case()) {
     case v1::Frame::kHello: return "hello";

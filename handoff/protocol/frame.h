@@ -1,6 +1,8 @@
 #ifndef HANDOFF_PROTOCOL_FRAME_H_
 #define HANDOFF_PROTOCOL_FRAME_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,12 @@ struct OutgoingFrame {
   v1::Frame frame;
   std::vector<SharedFd> descriptors;
 };
+
+// The frame that `bytes` are. INVALID_ARGUMENT where they are none, where it is
+// not number `seq`, or where it says and describes other than `descriptors`
+// descriptors.
+absl::StatusOr<v1::Frame> DecodeFrame(absl::string_view bytes, uint64_t seq,
+                                      size_t descriptors);
 
 // "hello", "sessions", ...; "unknown" where the body is none that we know.
 absl::string_view BodyName(const v1::Frame& frame);

@@ -1,32 +1,17 @@
 #include "handoff/protocol/in_memory_handoff.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "handoff/protocol/driven_predecessor.h"
 #include "handoff/protocol/driven_successor.h"
-#include "handoff/protocol/test_frames.h"
 
 namespace handoff {
 namespace {
 
-using PredecessorCommand = PredecessorMachine::Command;
 using PredecessorState = PredecessorMachine::State;
-using SuccessorCommand = SuccessorMachine::Command;
 using SuccessorState = SuccessorMachine::State;
-
-// Frames that a direction of the connection holds; small, so that it fills.
-constexpr size_t kQueueFrames = 3;
-constexpr size_t kSessionsPerBatch = 2;
-// The successor cannot take this one.
-constexpr uint64_t kRefusedSession = 3;
-// What the numbered descriptors that are no session's count to.
-constexpr uint64_t kListenerNumber = 1'000;
-constexpr uint64_t kBlobNumber = 2'000;
 
 Limits SmallWindows() {
   Limits limits;
@@ -42,17 +27,44 @@ PredecessorMachine::Config PredecessorConfig(bool kill_stuck_successor) {
   return config;
 }
 
-SuccessorMachine::Config SuccessorConfig() {
+SuccessorMachine::Config SuccessorConfig(const v1::Hello& hello) {
   SuccessorMachine::Config config = DrivenSuccessor::DefaultConfig();
   config.limits = SmallWindows();
+  config.hello = hello;
   return config;
+}
+
+v1::Abort::Reason ReasonOf(const absl::Status& status) {
+  return absl::IsFailedPrecondition(status) ? v1::Abort::MISMATCH
+                                            : v1::Abort::MALFORMED;
 }
 
 }  // namespace
 
-InMemoryHandoff::InMemoryHandoff(bool kill_stuck_successor)
-    : predecessor_(PredecessorConfig(kill_stuck_successor), &word_, now_),
-      successor_(SuccessorConfig(), now_) {}
+InMemoryHandoff::InMemoryHandoff(const Options& options)
+    : options_(options),
+      random_(options.seed),
+      old_word_(word_, [this](Outcome o) { OnDecide(Side::kPredecessor, o); }),
+      new_word_(word_, [this](Outcome o) { OnDecide(Side::kSuccessor, o); }),
+      predecessor_(PredecessorConfig(options.kill_stuck_successor), &old_word_,
+                   now_),
+      successor_(SuccessorConfig(options.hello), now_),
+      sessions_(options.sessions) {}
+
+void InMemoryHandoff::OnDecide(Side side, Outcome want) {
+  if (want == Outcome::kCommitted && side == Side::kPredecessor) {
+    Break("the predecessor swaps the word to COMMITTED");
+  }
+  if (want == Outcome::kCommitted && rehearsal()) {
+    Break("a rehearsal swaps the word to COMMITTED");
+  }
+  if (word() != Outcome::kOpen) return;
+  if (want == Outcome::kCommitted && old_.alive && !frozen_) {
+    Break("the word is swapped to COMMITTED while the predecessor serves");
+  }
+  Note(side, "swaps the word to ",
+       want == Outcome::kCommitted ? "COMMITTED" : "ABORTED");
+}
 
 bool InMemoryHandoff::Ended(Side side) const {
   return side == Side::kPredecessor
@@ -60,58 +72,44 @@ bool InMemoryHandoff::Ended(Side side) const {
              : successor_.state() == SuccessorState::kEnded;
 }
 
-void InMemoryHandoff::Note(Side side, const std::string& what) {
-  absl::StrAppend(&log_, side == Side::kPredecessor ? "old " : "new ", what,
-                  "\n");
+bool InMemoryHandoff::CanRead(Side side) const {
+  const Process& self = process(side);
+  return self.reads && self.in.Readable(now_);
 }
 
-void InMemoryHandoff::Break(const std::string& promise) {
-  if (fault_.empty()) fault_ = promise;
-}
-
-bool InMemoryHandoff::Owns(Side side) const {
-  if (!process(side).alive) return false;
-  if (side == Side::kSuccessor) return serving_;
-  return !frozen_ && (!released_ || rolled_back_);
-}
-
-void InMemoryHandoff::Check() {
-  if (Owns(Side::kPredecessor) && Owns(Side::kSuccessor)) Break("two owners");
-  if (predecessor_.committed() && predecessor_.aborted()) Break("two outcomes");
-  if (predecessor_.committed() && word() != Outcome::kCommitted) {
-    Break("the predecessor says committed, the word does not");
-  }
-  if (predecessor_.aborted() && word() != Outcome::kAborted) {
-    Break("the predecessor says aborted, the word does not");
-  }
-  if (successor_.committed() && word() != Outcome::kCommitted) {
-    Break("the successor says committed, the word does not");
-  }
-  if (serving_ && !successor_.committed()) Break("served before the commit");
-  if (released_ && !predecessor_.committed()) Break("released, uncommitted");
-  if (thaws_ > (quiesced_ ? 1 : 0)) Break("thawed more than was quiesced");
+// What was sent before the end is read before it.
+bool InMemoryHandoff::SeesEnd(Side side) const {
+  const Process& self = process(side);
+  const bool peer_lives = process(Other(side)).alive;
+  if (self.reads && !self.in.empty()) return false;
+  // Who could not use a frame never reads to the end, so that a death says
+  // nothing: a Retire may be among the rest.
+  return ((!connected_ || !peer_lives) && !self.told_closed) ||
+         (!peer_lives && self.reads && !self.told_dead);
 }
 
 std::vector<InMemoryHandoff::Action> InMemoryHandoff::Runnable() {
   std::vector<Action> actions;
   for (const Side side : {Side::kPredecessor, Side::kSuccessor}) {
     Process& self = process(side);
-    const Process& peer = process(Other(side));
     if (!self.alive || self.hung) continue;
     const bool can_send =
-        connected_ && !self.told_closed && peer.arrived.size() < kQueueFrames &&
+        connected_ && !self.told_closed && process(Other(side)).in.has_room() &&
         With(side, [](auto& machine) { return machine.ToSend() != nullptr; });
     if (can_send) actions.push_back({side, Step::kSend});
     if (Ended(side)) {
-      if (!can_send && !self.told_dead) actions.push_back({side, Step::kLeave});
+      if (!can_send && !self.left) actions.push_back({side, Step::kLeave});
       continue;
     }
-    const bool gone = !connected_ || !peer.alive;
-    if (!self.arrived.empty() || (gone && !self.told_closed) ||
-        (!peer.alive && !self.told_dead)) {
+    if (CanRead(side) || SeesEnd(side)) {
       actions.push_back({side, Step::kReceive});
     }
-    if (!self.work.empty()) actions.push_back({side, Step::kWork});
+    if (!self.work.empty() && now_ >= self.works_at) {
+      actions.push_back({side, Step::kWork});
+    }
+    const bool late = With(
+        side, [&](auto& machine) { return machine.NextDeadline() <= now_; });
+    if (late) actions.push_back({side, Step::kTick});
   }
   return actions;
 }
@@ -136,6 +134,9 @@ void InMemoryHandoff::Run(Action action) {
     case Step::kLeave:
       Leave(action.side);
       break;
+    case Step::kTick:
+      Note(action.side, "sees that its deadline has passed");
+      break;
   }
   With(action.side, [&](auto& machine) { machine.OnTime(now_); });
   CarryCommands();
@@ -144,15 +145,21 @@ void InMemoryHandoff::Run(Action action) {
 bool InMemoryHandoff::AdvanceTime() {
   absl::Time next = absl::InfiniteFuture();
   for (const Side side : {Side::kPredecessor, Side::kSuccessor}) {
-    if (!process(side).alive || process(side).hung) continue;
+    const Process& self = process(side);
+    if (!self.alive || self.hung) continue;
     With(side,
          [&](auto& machine) { next = std::min(next, machine.NextDeadline()); });
+    if (Ended(side)) continue;
+    if (self.reads && !self.in.empty()) {
+      next = std::min(next, self.in.held_until());
+    }
+    if (!self.work.empty()) next = std::min(next, self.works_at);
   }
   if (next == absl::InfiniteFuture()) return false;
   now_ = std::max(now_, next);
-  absl::StrAppend(&log_, "time passes\n");
   for (const Side side : {Side::kPredecessor, Side::kSuccessor}) {
     if (!process(side).alive || process(side).hung) continue;
+    Note(side, "has waited");
     With(side, [&](auto& machine) { machine.OnTime(now_); });
   }
   CarryCommands();
@@ -190,37 +197,58 @@ void InMemoryHandoff::ReceiveBadFrame(Side side) {
 }
 
 void InMemoryHandoff::CloseConnection() {
-  absl::StrAppend(&log_, "the connection breaks\n");
+  Note(Side::kPredecessor, "and new lose their connection");
   connected_ = false;
 }
 
+void InMemoryHandoff::HoldBack(Side side, absl::Duration duration) {
+  Note(side, "receives nothing for ", absl::FormatDuration(duration));
+  process(side).in.HoldBack(now_ + duration);
+}
+
+void InMemoryHandoff::Stall(Side side, absl::Duration duration) {
+  Note(side, "finishes nothing for ", absl::FormatDuration(duration));
+  process(side).works_at = now_ + duration;
+}
+
 void InMemoryHandoff::Die(Side side) {
+  if (!process(side).alive) return;
   Note(side, "dies");
+  any_died_ = true;
+  End(side);
+}
+
+void InMemoryHandoff::End(Side side) {
   process(side).alive = false;
-  process(side).arrived.clear();
+  process(side).in.Clear();
   process(side).work.clear();
 }
 
 void InMemoryHandoff::RetireAndExit() {
+  if (!process(Side::kSuccessor).alive) return;
   Note(Side::kSuccessor, "retires");
   successor_.Retire(now_);
+  retires_ =
+      connected_ && successor_.committed() && new_.spoil == FrameFault::kNone;
   while (connected_ && successor_.ToSend() != nullptr) Send(Side::kSuccessor);
   Die(Side::kSuccessor);
 }
 
 void InMemoryHandoff::Send(Side side) {
+  InMemoryDirection& out = process(Other(side)).in;
+  const FrameFault fault =
+      std::exchange(process(side).spoil, FrameFault::kNone);
   With(side, [&](auto& machine) {
     OutgoingFrame* next = machine.ToSend();
-    next->frame.set_seq(++process(side).seq);
-    Datagram datagram;
-    datagram.frame = next->frame;
-    for (const SharedFd& fd : next->descriptors) {
-      datagram.descriptors.emplace_back(::fcntl(fd->get(), F_DUPFD_CLOEXEC, 0));
-    }
-    Note(side, absl::StrCat("sends ", BodyName(datagram.frame)));
+    Note(side, "sends ", BodyName(next->frame),
+         fault == FrameFault::kNone ? "" : ", which arrives with: ",
+         fault == FrameFault::kNone ? "" : Name(fault));
+    CheckSent(next->frame);
     // Nobody reads what is sent to a process that has ended.
     if (process(Other(side)).alive) {
-      process(Other(side)).arrived.push_back(std::move(datagram));
+      out.Send(*next, fault, random_);
+    } else {
+      out.Lose(*next);
     }
     machine.OnSent(now_);
   });
@@ -229,11 +257,17 @@ void InMemoryHandoff::Send(Side side) {
 void InMemoryHandoff::Receive(Side side) {
   Process& self = process(side);
   With(side, [&](auto& machine) {
-    if (!self.arrived.empty()) {
-      Datagram datagram = std::move(self.arrived.front());
-      self.arrived.pop_front();
-      Note(side, absl::StrCat("receives ", BodyName(datagram.frame)));
-      machine.OnFrame(datagram.frame, std::move(datagram.descriptors), now_);
+    if (CanRead(side)) {
+      auto arrived = self.in.Receive();
+      if (!arrived.ok()) {
+        Note(side, "receives: ", arrived.status().message());
+        self.reads = false;
+        return machine.OnBadFrame(ReasonOf(arrived.status()), arrived.status(),
+                                  now_);
+      }
+      Note(side, "receives ", BodyName(arrived->frame));
+      retired_ = retired_ || arrived->frame.has_retire();
+      machine.OnFrame(arrived->frame, std::move(arrived->descriptors), now_);
     } else if (!self.told_closed) {
       Note(side, "reads the end");
       self.told_closed = true;
@@ -250,150 +284,17 @@ void InMemoryHandoff::Leave(Side side) {
   Note(side, "leaves");
   connected_ = false;
   Process& self = process(side);
-  self.told_closed = self.told_dead = true;
-  self.arrived.clear();
+  const bool knew_death = self.told_dead;
+  self.told_closed = self.told_dead = self.left = true;
+  self.in.Clear();
   // Who has handed everything over exits, and so does who got nothing.
   const bool exits = side == Side::kPredecessor
                          ? predecessor_.committed() && !rolled_back_
                          : !successor_.committed();
-  if (exits) Die(side);
-}
-
-void InMemoryHandoff::CarryCommands() {
-  while (auto command = predecessor_.NextCommand()) Carry(*command);
-  while (auto command = successor_.NextCommand()) Carry(*command);
-  // A driver takes back what it was about to do for an aborted handoff.
-  if (predecessor_.aborted()) old_.work.clear();
-  Check();
-}
-
-void InMemoryHandoff::Carry(PredecessorCommand command) {
-  switch (command) {
-    case PredecessorCommand::kRunRound:
-      return StartRound();
-    case PredecessorCommand::kQuiesce:
-      quiesced_ = true;
-      old_.work.push_back([this] { predecessor_.OnQuiesced(now_); });
-      return;
-    case PredecessorCommand::kCut:
-      old_.work.push_back([this] {
-        Note(Side::kPredecessor, "freezes");
-        frozen_ = true;
-        StartRound();
-      });
-      return;
-    case PredecessorCommand::kThaw:
-      Note(Side::kPredecessor, "thaws");
-      ++thaws_;
-      old_.work.clear();
-      frozen_ = false;
-      return;
-    case PredecessorCommand::kRelease:
-      old_.work.clear();
-      old_.work.push_back([this] {
-        Note(Side::kPredecessor, "releases");
-        released_ = true;
-        frozen_ = false;
-        sessions_.Release();
-        predecessor_.OnReleased(now_);
-      });
-      return;
-    case PredecessorCommand::kRollBack:
-      Note(Side::kPredecessor, "rolls back");
-      rolled_back_ = true;
-      return;
-    case PredecessorCommand::kKillPeer:
-      return Die(Side::kSuccessor);
+  if (exits && side == Side::kPredecessor && knew_death && !retired_) {
+    Break("knew that the successor had crashed, and did not roll back");
   }
-}
-
-void InMemoryHandoff::Carry(SuccessorCommand command) {
-  switch (command) {
-    case SuccessorCommand::kOffered:
-      offered_ = true;
-      successor_.offer_descriptors().clear();
-      return successor_.SetWord(&word_, now_);
-    case SuccessorCommand::kStaged:
-      new_.work.push_back([this] {
-        v1::Ready ready;
-        ready.add_refused()->set_id(kRefusedSession);
-        successor_.Ready(std::move(ready), now_);
-      });
-      return;
-    case SuccessorCommand::kDecode:
-      new_.work.push_back([this] { successor_.OnDecoded(now_); });
-      return;
-    case SuccessorCommand::kServe:
-      Note(Side::kSuccessor, "serves");
-      serving_ = true;
-      if (const std::string differs =
-              sessions_.Difference(successor_.inventory());
-          !differs.empty()) {
-        Break(differs);
-      }
-      return;
-    case SuccessorCommand::kAdopt:
-      Note(Side::kSuccessor, "adopts");
-      serving_ = true;
-      if (old_.alive) Break("adopted from a predecessor that lives");
-      return;
-    case SuccessorCommand::kReleased:
-      return;
-  }
-}
-
-void InMemoryHandoff::Live() {
-  if (Owns(Side::kPredecessor) && !old_.hung && !released_) sessions_.Live();
-}
-
-void InMemoryHandoff::StartRound() {
-  if (std::exchange(first_round_, false)) {
-    old_.work.push_back([this] {
-      OutgoingFrame out;
-      auto* batch = out.frame.mutable_descriptors_batch();
-      for (const auto role :
-           {v1::Descriptors::HANDOFF_LISTENER, v1::Descriptors::LISTENER}) {
-        batch->add_entries()->set_role(role);
-        batch->mutable_entries()->rbegin()->set_name("listener");
-        out.descriptors.push_back(SharedNumberedFd(kListenerNumber));
-      }
-      predecessor_.AddBatch(std::move(out), now_);
-    });
-  }
-  old_.work.push_back([this] {
-    OutgoingFrame out;
-    auto* blob = out.frame.mutable_blobs()->add_entries();
-    blob->set_name("config");
-    blob->set_value_in(1);
-    out.descriptors.push_back(SharedNumberedFd(kBlobNumber));
-    predecessor_.AddBatch(std::move(out), now_);
-  });
-  old_.work.push_back([this, ids = sessions_.Ids()] {
-    SendSome(ids, [this] {
-      if (frozen_) {
-        predecessor_.OnCut(4711, now_);
-      } else {
-        predecessor_.OnRoundDone(now_);
-      }
-    });
-  });
-}
-
-void InMemoryHandoff::SendSome(std::deque<uint64_t> ids,
-                               std::function<void()> then) {
-  OutgoingFrame batch;
-  for (size_t i = 0; i < kSessionsPerBatch && !ids.empty(); ++i) {
-    sessions_.AddTo(batch, ids.front(), predecessor_.ready());
-    ids.pop_front();
-  }
-  if (ids.empty()) sessions_.AddClosedTo(batch);
-  if (batch.frame.has_sessions()) {
-    predecessor_.AddBatch(std::move(batch), now_);
-  }
-  if (ids.empty()) return then();
-  old_.work.push_back([this, ids = std::move(ids), then = std::move(then)] {
-    SendSome(ids, then);
-  });
+  if (exits) End(side);
 }
 
 }  // namespace handoff

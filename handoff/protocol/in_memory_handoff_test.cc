@@ -52,7 +52,9 @@ void AfterEveryStep(
   for (unsigned order = 0; order < kOrders; ++order) {
     for (int steps = 0;; ++steps) {
       const NoDescriptorLeak no_leak;
-      InMemoryHandoff h(kill_stuck_successor);
+      InMemoryHandoff::Options options;
+      options.kill_stuck_successor = kill_stuck_successor;
+      InMemoryHandoff h(options);
       const InMemoryHandoff::Pick pick = PickBy(order);
       const bool over = RunSteps(h, pick, steps) < steps;
       fault(h);

@@ -1,6 +1,9 @@
 #ifndef HANDOFF_PROTOCOL_VARIABLE_WORD_H_
 #define HANDOFF_PROTOCOL_VARIABLE_WORD_H_
 
+#include <functional>
+#include <utility>
+
 #include "handoff/protocol/outcome.h"
 
 namespace handoff {
@@ -16,6 +19,24 @@ class VariableWord : public OutcomeWord {
 
  private:
   Outcome value_ = Outcome::kOpen;
+};
+
+// For tests: a word as one side sees it, which tells what that side wants of it
+// before it decides.
+class WatchedWord : public OutcomeWord {
+ public:
+  // `word` is borrowed.
+  WatchedWord(OutcomeWord& word, std::function<void(Outcome)> on_decide)
+      : word_(word), on_decide_(std::move(on_decide)) {}
+  Outcome Decide(Outcome want) override {
+    on_decide_(want);
+    return word_.Decide(want);
+  }
+  Outcome Load() const override { return word_.Load(); }
+
+ private:
+  OutcomeWord& word_;
+  const std::function<void(Outcome)> on_decide_;
 };
 
 }  // namespace handoff

@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "handoff/fd/fd_description.h"
 #include "handoff/fd/scm_rights.h"
+#include "handoff/protocol/frame.h"
 
 namespace handoff {
 namespace {
@@ -188,24 +189,15 @@ absl::StatusOr<IncomingFrame> Channel::Receive() {
 
   IncomingFrame incoming;
   incoming.descriptors = std::move(message->descriptors);
-  v1::Frame& frame = incoming.frame;
-  if (!frame.ParseFromString(message->bytes)) {
-    return absl::InvalidArgumentError("a message is no frame");
-  }
-  if (frame.seq() != received_ + 1) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "a frame has number ", frame.seq(), ", the next is ", received_ + 1));
-  }
   const size_t count = incoming.descriptors.size();
-  if (frame.descriptor_count() != count ||
-      static_cast<size_t>(frame.descriptors_size()) != count) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "frame ", frame.seq(), " came with ", count, " descriptors, says ",
-        frame.descriptor_count(), " and describes ", frame.descriptors_size()));
-  }
+  absl::StatusOr<v1::Frame> frame =
+      DecodeFrame(message->bytes, received_ + 1, count);
+  if (!frame.ok()) return frame.status();
+  incoming.frame = *std::move(frame);
   for (size_t i = 0; i < count; ++i) {
-    absl::Status same = CheckDescriptor(incoming.descriptors[i].get(),
-                                        frame.descriptors(static_cast<int>(i)));
+    absl::Status same = CheckDescriptor(
+        incoming.descriptors[i].get(),
+        incoming.frame.descriptors(static_cast<int>(i)));
     if (!same.ok()) return same;
   }
   ++received_;
