@@ -213,9 +213,15 @@ absl::Status Process::RestoreBlobValue(const std::string& name) {
   const auto it = taking_->inventory().blobs().find(name);
   if (it == taking_->inventory().blobs().end()) return absl::OkStatus();
   auto value = DecodeBlob(it->second, options_.limits);
-  if (!value.ok()) return value.status();
-  Reach(options_.fault_seam, "hook", "restore-blob");
-  return restore->second(*value, taking_->VersionOf(name));
+  absl::Status status = value.status();
+  if (status.ok()) {
+    Reach(options_.fault_seam, "hook", "restore-blob");
+    status = restore->second(*value, taking_->VersionOf(name));
+  }
+  if (status.ok()) return status;
+  return absl::Status(status.code(),
+                      absl::StrCat("blob \"", name, "\" cannot be restored: ",
+                                   status.message()));
 }
 
 GroupHandle* Process::Register(Group* group) { return groups_.Register(group); }
@@ -281,11 +287,7 @@ absl::Status Process::ApplyChanges() {
     }
   }
   for (const std::string& name : changes.blobs) {
-    if (absl::Status s = RestoreBlobValue(name); !s.ok()) {
-      return absl::Status(s.code(),
-                          absl::StrCat("blob \"", name,
-                                       "\" cannot be restored: ", s.message()));
-    }
+    if (absl::Status s = RestoreBlobValue(name); !s.ok()) return s;
   }
   return absl::OkStatus();
 }

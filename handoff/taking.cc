@@ -42,6 +42,14 @@ Taking::Taking(const Options& options, const Reporter& report, Channel channel)
       report_(report),
       link_(std::move(channel), options.fault_seam) {}
 
+Taking::~Taking() {
+  if (machine_ == nullptr || machine_->committed()) return;
+  const absl::Time now = MonotonicNow();
+  machine_->Abort(v1::Abort::STOPPED,
+                  "the successor ended before it was ready", now);
+  link_.Flush(*machine_, now);
+}
+
 absl::StatusOr<std::unique_ptr<Taking>> Taking::Create(const Options& options,
                                                        const Reporter& report,
                                                        Channel channel) {

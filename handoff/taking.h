@@ -28,6 +28,9 @@ namespace handoff {
 // is retired or gone.
 class Taking {
  public:
+  // Where nothing was committed, tells the predecessor that nothing will be.
+  ~Taking();
+
   // Says Hello. `options` and `report` are borrowed.
   static absl::StatusOr<std::unique_ptr<Taking>> Create(
       const Options& options, const Reporter& report, Channel channel);

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -105,6 +106,7 @@ Options MakeOptions(const Settings& settings, Observer* observer) {
   counters.name = "counters";
   options.state_types = {toy, counters};
   Deadlines& d = options.deadlines;
+  read.Duration("hello", d.hello);
   read.Duration("staging", d.staging);
   read.Duration("frozen", d.frozen);
   read.Duration("quiesce", d.quiesce);
@@ -146,6 +148,10 @@ int RunToyService(const Settings& settings) {
   pthread_sigmask(SIG_BLOCK, &handled, nullptr);
 
   const SettingsReader read(settings);
+  const int uid = read.Number("uid", -1);
+  if (uid >= 0 && ::setuid(static_cast<uid_t>(uid)) != 0) {
+    return Fail(absl::ErrnoToStatus(errno, "setuid"));
+  }
   Fuse fuse(read.Text("stop_at", ""), read.Number("signal", SIGKILL));
   auto started = Handoff::Start(MakeOptions(settings, &fuse));
   if (!started.ok()) return Fail(started.status());
