@@ -102,6 +102,21 @@ TEST_F(HandoffTest, DescriptorTablesStayAsTheyWere) {
                                      "one before, with the same clients";
 }
 
+TEST_F(HandoffTest, WhatHasMovedIsClosedBeforeReleased) {
+  ToyProcess first(With({{"watch", "60s"}}));
+  ASSERT_TRUE(first.WaitReady());
+  std::vector<std::unique_ptr<ToyClient>> clients;
+  for (int i = 0; i < 50; ++i) {
+    clients.push_back(std::make_unique<ToyClient>(first.port()));
+    ASSERT_EQ(clients.back()->Ask("echo a"), "echo a");
+  }
+  ToyProcess second(With());
+  ASSERT_TRUE(second.WaitReady()) << second.Said();
+  ASSERT_NE(first.WaitFor("event released"), "") << first.Said();
+  EXPECT_LT(DescriptorTable(first.pid())["socket"], 50)
+      << "the predecessor still has copies of what moved";
+}
+
 TEST_F(HandoffTest, FiveThousandLiveSessions) {
   constexpr size_t count = 5000;
   ASSERT_GE(DescriptorLimit(), 2 * count) << "raise the hard limit (ulimit -Hn)";
