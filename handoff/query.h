@@ -1,25 +1,15 @@
 #ifndef HANDOFF_QUERY_H_
 #define HANDOFF_QUERY_H_
 
-#include <cstddef>
-
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "handoff/fd/peer_identity.h"
-#include "handoff/query_format.h"  // IWYU pragma: export
+#include "handoff/query_format.h"    // IWYU pragma: export
+#include "handoff/reply_assembly.h"  // IWYU pragma: export
 #include "proto/handoff.pb.h"
 
 namespace handoff {
-
-// What one reply may cost, all of its frames together.
-struct ReplyLimits {
-  // Items of the inventory, or handoffs and their entries. A process may offer
-  // 1,000,000 sessions and 20,000 listeners, descriptors and blobs (Limits in
-  // protocol/settings.h); the rest is room for a ledger of several handoffs.
-  size_t items = 1'200'000;
-  size_t bytes = size_t{256} * 1024 * 1024;
-};
 
 // Asks the process that serves at the handoff socket `path`, and returns its
 // replies put together: a handoff whose entries came in several frames is one.
