@@ -58,6 +58,8 @@ struct GroupSet::Steps {
   }
   void Deliver(GroupSnapshot snapshot, bool last) {
     std::lock_guard<std::mutex> lock(mu);
+    // Of no use to anybody, and it would hold descriptors until the next one.
+    if (verdict != Verdict::kNone) return;
     snapshots.push_back(std::move(snapshot));
     if (last) --pending;
   }
@@ -132,7 +134,9 @@ class GroupSet::Member : public GroupHandle {
       Reach(set_->seam_, "hook", "cut");
       std::unique_lock<std::mutex> lock(steps->mu);
       steps->cut_at = std::min(steps->cut_at, now);
-      steps->snapshots.push_back(std::move(snapshot));
+      if (steps->verdict == Steps::Verdict::kNone) {
+        steps->snapshots.push_back(std::move(snapshot));
+      }
       --steps->pending;
       lock.unlock();
       set_->wake_();
@@ -264,7 +268,9 @@ void GroupSet::Cancel() {
   awaited_->store(false);
   roster_->EndTracking();
   roster_->BeginHandoff({});  // what was sent is nobody's business any more
+  std::vector<GroupSnapshot> unused;  // let go of without the lock
   std::lock_guard<std::mutex> lock(steps_->mu);
+  steps_->snapshots.swap(unused);
   steps_->verdict = Steps::Verdict::kThaw;
   steps_->decided.notify_all();
 }

@@ -117,7 +117,8 @@ class Roster {
 
  private:
   // Keeps what was sent of a session of a group that takes back.
-  void Copied(const Session& session, const GroupSnapshot::Item& item);
+  void Copied(const Session& session, const GroupSnapshot::Item& item,
+              uint64_t handoff);
 
   mutable std::mutex mu_;
   std::unordered_map<uint64_t, std::shared_ptr<Session>> sessions_;

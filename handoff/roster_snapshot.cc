@@ -117,11 +117,12 @@ void Roster::Snapshot(Group& group, Session& session, uint64_t handoff,
     out.status = status;
     return;
   }
-  if (group.TakesBack()) Copied(session, item);
+  if (group.TakesBack()) Copied(session, item, handoff);
   out.items.push_back(std::move(item));
 }
 
-void Roster::Copied(const Session& session, const GroupSnapshot::Item& item) {
+void Roster::Copied(const Session& session, const GroupSnapshot::Item& item,
+                    uint64_t handoff) {
   Copy copy = {session.group_, {item.record, {}, nullptr}};
   for (const Session::Descriptor& d : session.descriptors_) {
     copy.staged.descriptors.push_back(d.fd);
@@ -130,7 +131,8 @@ void Roster::Copied(const Session& session, const GroupSnapshot::Item& item) {
     copy.staged.state_memfd = item.descriptors[item.record.state_in() - 1];
   }
   std::lock_guard<std::mutex> lock(mu_);
-  copies_[session.id()] = std::move(copy);
+  // That handoff may have ended meanwhile.
+  if (handoff == handoff_) copies_[session.id()] = std::move(copy);
 }
 
 std::map<int, std::vector<Roster::Returned>> Roster::TakeBack(

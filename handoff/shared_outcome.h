@@ -18,15 +18,26 @@ class SharedOutcome : public OutcomeWord {
     const uint32_t before =
         word_.CompareExchange(static_cast<uint32_t>(Outcome::kOpen),
                               static_cast<uint32_t>(want));
-    return before == static_cast<uint32_t>(Outcome::kOpen)
-               ? want
-               : static_cast<Outcome>(before);
+    return before == static_cast<uint32_t>(Outcome::kOpen) ? want
+                                                           : Meaning(before);
   }
-  Outcome Load() const override { return static_cast<Outcome>(word_.Load()); }
+  Outcome Load() const override { return Meaning(word_.Load()); }
+  void Retire() override {
+    word_.CompareExchange(static_cast<uint32_t>(Outcome::kCommitted), kRetired);
+  }
+  bool Retired() const override { return word_.Load() == kRetired; }
 
   int fd() const { return word_.fd(); }
 
  private:
+  // Committed, and retired.
+  static constexpr uint32_t kRetired = 3;
+
+  static Outcome Meaning(uint32_t value) {
+    return value == kRetired ? Outcome::kCommitted
+                             : static_cast<Outcome>(value);
+  }
+
   SharedWord word_;
 };
 

@@ -204,7 +204,8 @@ absl::Status Taking::Commit(v1::Ready ready,
   if (!serving_) {
     machine_->Ready(std::move(ready), MonotonicNow());
     if (machine_->state() == State::kReady) {
-      link_.Exchange(*machine_, MonotonicNow());
+      // Without receiving: what comes now is acknowledged once it is restored.
+      link_.Flush(*machine_, MonotonicNow());
       Say(Event::Kind::kReadySent, "this process could serve");
     }
   }

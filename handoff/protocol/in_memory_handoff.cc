@@ -291,7 +291,8 @@ void InMemoryHandoff::Leave(Side side) {
   const bool exits = side == Side::kPredecessor
                          ? predecessor_.committed() && !rolled_back_
                          : !successor_.committed();
-  if (exits && side == Side::kPredecessor && knew_death && !retired_) {
+  if (exits && side == Side::kPredecessor && knew_death && !retired_ &&
+      !word_.Retired()) {
     Break("knew that the successor had crashed, and did not roll back");
   }
   if (exits) End(side);

@@ -5,7 +5,7 @@
 
 namespace handoff {
 
-// The values of the word.
+// What the word has decided.
 enum class Outcome : uint32_t { kOpen = 0, kCommitted = 1, kAborted = 2 };
 
 // The word that decides a handoff, as the machines see it. In production a
@@ -17,6 +17,11 @@ class OutcomeWord {
   // afterwards, by whoever decided it: the caller obeys.
   virtual Outcome Decide(Outcome want) = 0;
   virtual Outcome Load() const = 0;
+  // Where it is committed: the predecessor has no business with the successor's
+  // end any more. Known to it even where no frame can tell it. Load() goes on to
+  // say kCommitted.
+  virtual void Retire() = 0;
+  virtual bool Retired() const = 0;
 };
 
 }  // namespace handoff

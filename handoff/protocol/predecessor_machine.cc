@@ -212,12 +212,16 @@ void PredecessorMachine::OnReleased(absl::Time now) {
 }
 
 void PredecessorMachine::Watch(absl::Time now) {
-  if (retired_) return Enter(State::kEnded, absl::InfiniteFuture());
+  if (retired_ || word_->Retired()) {
+    return Enter(State::kEnded, absl::InfiniteFuture());
+  }
   Enter(State::kWatching, now + config_.deadlines.watch);
   if (dead_) RollBack();
 }
 
 void PredecessorMachine::RollBack() {
+  // Its Retire may have found no connection to travel on.
+  if (word_->Retired()) return Enter(State::kEnded, absl::InfiniteFuture());
   rolled_back_ = true;
   why_ = absl::UnavailableError("the successor died within the watch");
   commands_.push_back(Command::kRollBack);
@@ -227,7 +231,8 @@ void PredecessorMachine::RollBack() {
 void PredecessorMachine::OnPeerClosed(absl::Time now) {
   closed_ = true;
   outbox_.Clear();
-  if (state_ == State::kAwaitHello || state_ == State::kAborting) {
+  if (state_ == State::kAwaitHello || state_ == State::kAborting ||
+      (state_ == State::kWatching && word_->Retired())) {
     Enter(State::kEnded, absl::InfiniteFuture());
   } else if (undecided()) {
     Decide(absl::AbortedError("the successor closed the connection"),

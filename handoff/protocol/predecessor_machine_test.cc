@@ -482,6 +482,31 @@ TEST(PredecessorMachineTest, APeerThatGoesBeforeHelloLeavesNothingBehind) {
   EXPECT_TRUE(p.sent.empty() && p.commands.empty());
 }
 
+TEST(PredecessorMachineTest, ARetiredOneNeverRollsBackWhateverItHasHeard) {
+  // The connection is lost, both live, and then the successor ends.
+  DrivenPredecessor p;
+  p.GoTo(State::kWatching);
+  p.Finish([&] { p.machine.OnPeerClosed(p.now); });
+  EXPECT_EQ(p.machine.state(), State::kWatching);
+  p.word.Retire();
+  p.Finish([&] { p.machine.OnPeerDead(p.now); });
+  EXPECT_EQ(p.machine.state(), State::kEnded);
+  EXPECT_FALSE(p.machine.rolled_back());
+
+  DrivenPredecessor closed_after;
+  closed_after.GoTo(State::kWatching);
+  closed_after.word.Retire();
+  closed_after.Finish(
+      [&] { closed_after.machine.OnPeerClosed(closed_after.now); });
+  EXPECT_EQ(closed_after.machine.state(), State::kEnded);
+
+  DrivenPredecessor releasing;
+  releasing.GoTo(State::kReleasing);
+  releasing.word.Retire();
+  releasing.Finish([&] { releasing.machine.OnReleased(releasing.now); });
+  EXPECT_EQ(releasing.machine.state(), State::kEnded);
+}
+
 TEST(PredecessorMachineTest, ACrashWithinTheWatchRollsBackOnce) {
   DrivenPredecessor p;
   p.GoTo(State::kWatching);

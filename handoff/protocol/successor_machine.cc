@@ -237,6 +237,7 @@ void SuccessorMachine::OnDecoded(absl::Time now) {
         "the predecessor aborted before this process could commit"));
   }
   committed_ = true;
+  if (closed_) word_->Retire();
   v1::Frame frame;
   frame.set_must_understand(true);
   frame.mutable_committed();
@@ -285,8 +286,11 @@ void SuccessorMachine::OnPeerClosed(absl::Time now) {
       return;
     case State::kCommitted:
       commands_.push_back(Command::kReleased);
-      return Enter(State::kEnded, absl::InfiniteFuture());
+      [[fallthrough]];
     case State::kReleased:
+      // Where it lives, no Retire will reach it any more. It must not take our
+      // end, whenever that is, for a crash.
+      word_->Retire();
       return Enter(State::kEnded, absl::InfiniteFuture());
   }
 }
@@ -328,6 +332,7 @@ void SuccessorMachine::OnTime(absl::Time now) {
 
 void SuccessorMachine::Retire(absl::Time now) {
   if (state_ != State::kCommitted && state_ != State::kReleased) return;
+  word_->Retire();
   v1::Frame frame;
   frame.mutable_retire();
   Push(std::move(frame), now);

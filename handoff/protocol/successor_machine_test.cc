@@ -489,6 +489,8 @@ TEST(SuccessorMachineTest, APredecessorThatGoesAfterTheCommitReleasesByThat) {
   committed.GoTo(State::kCommitted);
   committed.Forget();
   committed.Finish([&] { committed.machine.OnPeerClosed(committed.now); });
+  EXPECT_TRUE(committed.word.Retired())
+      << "if it lives, it must not take our end for a crash";
   committed.Finish([&] { committed.machine.OnPeerDead(committed.now); });
   EXPECT_EQ(committed.commands, std::vector<Command>({Command::kReleased}));
   EXPECT_EQ(committed.machine.state(), State::kEnded);
@@ -512,6 +514,7 @@ TEST(SuccessorMachineTest, OnlyACommittedOneRetires) {
         state == State::kCommitted || state == State::kReleased;
     EXPECT_EQ(s.machine.state(), retires ? State::kEnded : state);
     EXPECT_EQ(s.SentNames(), retires ? Names({"retire"}) : Names());
+    EXPECT_EQ(s.word.Retired(), s.word.Load() == Outcome::kCommitted);
   }
 }
 

@@ -16,9 +16,12 @@ class VariableWord : public OutcomeWord {
     return value_;
   }
   Outcome Load() const override { return value_; }
+  void Retire() override { retired_ = value_ == Outcome::kCommitted; }
+  bool Retired() const override { return retired_; }
 
  private:
   Outcome value_ = Outcome::kOpen;
+  bool retired_ = false;
 };
 
 // For tests: a word as one side sees it, which tells what that side wants of it
@@ -33,6 +36,8 @@ class WatchedWord : public OutcomeWord {
     return word_.Decide(want);
   }
   Outcome Load() const override { return word_.Load(); }
+  void Retire() override { word_.Retire(); }
+  bool Retired() const override { return word_.Retired(); }
 
  private:
   OutcomeWord& word_;
