@@ -13,6 +13,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "handoff/fd/fd_description.h"
 
 namespace handoff::toy {
 namespace {
@@ -22,6 +23,14 @@ constexpr uint64_t kWakeTag = 0;
 constexpr uint64_t kListenerTag = 1;  // and up, by index
 
 }  // namespace
+
+std::string FloodPattern(size_t bytes) {
+  std::string pattern(bytes, 'a');
+  for (size_t i = 0; i < bytes; ++i) {
+    pattern[i] = static_cast<char>('a' + (i + i / 26 + i / 1000) % 26);
+  }
+  return pattern;
+}
 
 ToyGroup::ToyGroup(ToyWorld* world, int index)
     : world_(world),
@@ -107,6 +116,10 @@ void ToyGroup::Accept(int listener) {
   const int fd =
       ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (fd < 0) return;
+  if (world_->send_buffer > 0) {
+    ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &world_->send_buffer,
+                 sizeof(world_->send_buffer));
+  }
   std::vector<NamedFd> fds;
   fds.push_back({"client", UniqueFd(fd)});
   const auto session = handle_->Open("toy", std::move(fds));
@@ -122,6 +135,7 @@ void ToyGroup::Read(Client& client) {
   if (n <= 0) return End(client, false);
   client.session->Changed();
   client.input.append(buffer, static_cast<size_t>(n));
+  client.state.set_consumed(client.state.consumed() + static_cast<size_t>(n));
   const uint64_t id = client.session->id();
   size_t end;
   while ((end = client.input.find('\n')) != std::string::npos) {
@@ -181,10 +195,20 @@ void ToyGroup::Handle(Client& client, const std::string& line) {
                                       return sum + static_cast<uint8_t>(c);
                                     }),
                     "\n");
+  } else if (absl::StartsWith(line, "flood ") &&
+             absl::SimpleAtoi(line.substr(6), &count)) {
+    absl::StrAppend(&client.output, FloodPattern(count), "\n");
+  } else if (line == "count") {
+    const auto kernel = ReadTcpCounters(session.fd("client"));
+    absl::StrAppend(&client.output, session.id(), " ", state.consumed(), " ",
+                    state.written(), " ", client.output.size(), " ",
+                    kernel.ok() ? kernel->consumed() : 0, " ",
+                    kernel.ok() ? kernel->written() : 0, "\n");
   } else if (line == "keep") {
     session.Keep("asked to stay");
     client.output += "ok\n";
   } else if (line == "close" || line == "reset") {
+    Flush(client);
     End(client, line == "reset");
   } else {
     client.output += "what?\n";
@@ -198,6 +222,7 @@ void ToyGroup::Flush(Client& client) {
                              MSG_NOSIGNAL);
     if (n <= 0) break;
     client.output.erase(0, static_cast<size_t>(n));
+    client.state.set_written(client.state.written() + static_cast<size_t>(n));
     client.session->Changed();
   }
   Watch(EPOLL_CTL_MOD, fd, client.output.empty() ? EPOLLIN : EPOLLIN | EPOLLOUT,

@@ -23,7 +23,11 @@ struct ToyWorld {
   std::vector<GroupHandle*> handles;
   bool hang_in_quiesce = false;
   bool takes_back = false;
+  int send_buffer = 0;  // SO_SNDBUF of connections; 0: the kernel's
 };
+
+// The answer to "flood N", without its end.
+std::string FloodPattern(size_t bytes);
 
 // One level-triggered epoll loop on a thread of its own.
 class ToyGroup : public Group {
@@ -31,6 +35,8 @@ class ToyGroup : public Group {
   ToyGroup(ToyWorld* world, int index);
   ~ToyGroup() override;
 
+  // Whether it has the descriptors that it needs.
+  bool whole() const { return epoll_ >= 0 && wake_ >= 0; }
   // Before the loop runs.
   void SetHandle(GroupHandle* handle) { handle_ = handle; }
   void AddListener(int fd);

@@ -103,15 +103,44 @@ ToyProcess::~ToyProcess() {
 
 std::string ToyProcess::WaitFor(const std::string& start) {
   for (auto line = output_->Next(); line.has_value(); line = output_->Next()) {
-    lines_.push_back(*line);
-    if (absl::StartsWith(*line, "ready ")) {
-      const std::vector<std::string> words = absl::StrSplit(*line, ' ');
-      (void)absl::SimpleAtoi(words[2], &generation_);
-      (void)absl::SimpleAtoi(words[3], &port_);
-    }
+    Note(*line);
     if (absl::StartsWith(*line, start)) return *line;
   }
   return "";
+}
+
+void ToyProcess::Note(const std::string& line) {
+  lines_.push_back(line);
+  if (!absl::StartsWith(line, "ready ")) return;
+  const std::vector<std::string> words = absl::StrSplit(line, ' ');
+  (void)absl::SimpleAtoi(words[2], &generation_);
+  (void)absl::SimpleAtoi(words[3], &port_);
+}
+
+void ToyProcess::Take() {
+  while (const auto line = output_->Next(absl::ZeroDuration())) Note(*line);
+}
+
+bool ToyProcess::Ended() const {
+  if (reaped_) return true;
+  siginfo_t info = {};
+  return ::waitid(P_PID, static_cast<id_t>(pid_), &info,
+                  WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == pid_;
+}
+
+bool ToyProcess::Stopped() const {
+  siginfo_t info = {};
+  return ::waitid(P_PID, static_cast<id_t>(pid_), &info,
+                  WSTOPPED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == pid_;
+}
+
+bool ToyProcess::Has(const std::string& start) const {
+  for (const std::string& line : lines_) {
+    if (absl::StartsWith(line, start)) return true;
+  }
+  return false;
 }
 
 std::string ToyProcess::Said() const {

@@ -57,6 +57,15 @@ class ToyProcess {
   // Reads lines until one begins with `start`; that line, or empty at the end
   // of the output. Every line read stays in lines().
   std::string WaitFor(const std::string& start);
+  // Reads the lines that are there, without waiting.
+  void Take();
+  int output() const { return output_->fd(); }
+  // Whether it has ended; its last lines may be still to be read.
+  bool Ended() const;
+  // Whether it is stopped by a signal.
+  bool Stopped() const;
+  // Whether a line that was read begins with `start`.
+  bool Has(const std::string& start) const;
   bool WaitReady() { return !WaitFor("ready ").empty(); }
   const std::vector<std::string>& lines() const { return lines_; }
   // All that was said, for a failure's message.
@@ -78,6 +87,8 @@ class ToyProcess {
   int exit_ = 0;
   std::unique_ptr<LineReader> output_;
   std::vector<std::string> lines_;
+
+  void Note(const std::string& line);
 };
 
 // A client of the toy service.

@@ -15,6 +15,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "tests/process/fault.h"
 #include "tests/process/toy_group.h"
 
 namespace handoff::toy {
@@ -92,7 +93,8 @@ class SettingsReader {
   const Settings& settings_;
 };
 
-Options MakeOptions(const Settings& settings, Observer* observer) {
+Options MakeOptions(const Settings& settings, Observer* observer,
+                    FaultSeam* seam) {
   const SettingsReader read(settings);
   Options options;
   options.path = read.Text("handoff", "");
@@ -119,10 +121,11 @@ Options MakeOptions(const Settings& settings, Observer* observer) {
   options.arguments = {options.executable, "--toy"};
   for (const auto& [key, value] : settings) {
     // The child is meant to live, whatever its parent was told to do.
-    if (key == "stop_at" || key == "signal") continue;
+    if (key == "stop_at" || key == "signal" || key == "fault") continue;
     options.arguments.push_back(absl::StrCat(key, "=", value));
   }
   options.observer = observer;
+  options.fault_seam = seam;
   return options;
 }
 
@@ -153,7 +156,8 @@ int RunToyService(const Settings& settings) {
     return Fail(absl::ErrnoToStatus(errno, "setuid"));
   }
   Fuse fuse(read.Text("stop_at", ""), read.Number("signal", SIGKILL));
-  auto started = Handoff::Start(MakeOptions(settings, &fuse));
+  Fault fault(read.Text("fault", ""), read.Number("record", 0) != 0);
+  auto started = Handoff::Start(MakeOptions(settings, &fuse, &fault));
   if (!started.ok()) return Fail(started.status());
   std::unique_ptr<Handoff> handoff = *std::move(started);
 
@@ -161,12 +165,16 @@ int RunToyService(const Settings& settings) {
   world.generation = handoff->generation();
   world.hang_in_quiesce = read.Text("hang", "") == "quiesce";
   world.takes_back = read.Number("take_back", 0) != 0;
+  world.send_buffer = read.Number("send_buffer", 0);
   auto listener =
       handoff->Listen("toy", read.Text("listen", "tcp:127.0.0.1:0"));
   if (!listener.ok()) return Fail(listener.status());
   std::vector<std::unique_ptr<ToyGroup>> groups;
   for (int i = 0; i < read.Number("groups", 2); ++i) {
     groups.push_back(std::make_unique<ToyGroup>(&world, i));
+    if (!groups.back()->whole()) {
+      return Fail(absl::ResourceExhaustedError("a loop has no descriptors"));
+    }
     world.handles.push_back(handoff->Register(groups.back().get()));
     groups.back()->SetHandle(world.handles.back());
     groups.back()->AddListener(*listener);
@@ -177,18 +185,24 @@ int RunToyService(const Settings& settings) {
     if (!fd.ok()) return Fail(fd.status());
     groups.front()->AddListener(*fd);
   }
+  const int fail_save = read.Number("fail_save", 0);
+  const int fail_restore = read.Number("fail_restore", 0);
+  int saves = 0;
+  int restores = 0;
   const absl::Status blob = handoff->AddBlob(
       "counters",
-      [&world](uint32_t) -> absl::StatusOr<google::protobuf::Any> {
+      [&](uint32_t) -> absl::StatusOr<google::protobuf::Any> {
+        if (++saves == fail_save) return absl::InternalError("told to fail");
         ToyCounters counters;
+        counters.set_saves(static_cast<uint64_t>(saves));
         counters.set_lines(world.lines);
         google::protobuf::Any any;
         any.PackFrom(counters);
         return any;
       },
-      [&world](const google::protobuf::Any& any, uint32_t) {
+      [&](const google::protobuf::Any& any, uint32_t) {
         ToyCounters counters;
-        if (!any.UnpackTo(&counters)) {
+        if (!any.UnpackTo(&counters) || ++restores == fail_restore) {
           return absl::InvalidArgumentError("no counters");
         }
         world.lines = counters.lines();

@@ -15,13 +15,21 @@
 //   post        the answer "posted" goes through every other group and back
 //   ballast N   state of N bytes for this connection; "ok"
 //   weigh       "SIZE SUM" of that state
+//   flood N     N bytes of FloodPattern()
+//   count       "ID CONSUMED WRITTEN PENDING KERNEL-CONSUMED KERNEL-WRITTEN":
+//               bytes of this connection, by the service's count, carried along
+//               in its state, and by the kernel's
 //   keep        this connection cannot move; "ok"
 //   close       the service ends the connection; reset: with a RST
 //
 // Settings (key=value arguments):
 //   handoff=PATH  listen=ADDRESS  label=TEXT  groups=N
 //   lowest=N highest=N       versions of "toy" (default 1 and 2)
-//   staging= frozen= quiesce= released= watch= drain= frame=   durations
+//   hello= staging= frozen= quiesce= released= watch= drain= frame=   durations
+//   fault=STEP:FAULT record=1  see fault.h
+//   fail_save=N              the blob cannot be saved, the Nth time
+//   fail_restore=N           nor restored; it changes each time it is saved
+//   send_buffer=N            SO_SNDBUF of connections
 //   stop_at=EVENT signal=N   raises the signal when the observer sees the event
 //   refuse=ID-or-all         the receiver refuses sessions
 //   hang=quiesce             a group does not come back from Quiesce
