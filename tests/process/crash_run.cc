@@ -26,6 +26,9 @@ constexpr int kProbes = 6;
 // Successors that may be started until one takes over. One is enough where no
 // deadline is meant to expire.
 constexpr int kMostAttempts = 10;
+// For a loop to take a step that was posted to it. Too little costs a run.
+constexpr absl::Duration kLoopsSettle = absl::Seconds(5);
+
 // The blob goes in the first round, in a live one, and when all is frozen.
 constexpr char kWhenFrozen[] = "3";
 
@@ -157,11 +160,15 @@ void CellRun::FirstHandoff() {
     })) << Said();
   }
   if (!cell_.fault.empty() && !cell_.in_next_handoff) {
-    // Where the successor was faster than the fault, it is still to come.
+    // Where the successor was faster than the fault, it is still to come. So
+    // it is for a while where the library's thread is done and loops are not.
+    absl::Time over = absl::InfiniteFuture();
     const bool struck = Hear([&] {
+      if (second_->Ended() && first_->Has("step state ended")) {
+        over = std::min(over, absl::Now() + kLoopsSettle);
+      }
       return faulty_->Has("fault ") || faulty_->Ended() ||
-             (second_->Ended() && first_->Has("step state ended") &&
-              !Reached());
+             (absl::Now() > over && !Reached());
     });
     ASSERT_TRUE(struck) << Said();
     missed_ = !faulty_->Has("fault ");

@@ -269,6 +269,7 @@ absl::Status ToyGroup::Snapshot(Session& session, SessionWriter& writer) {
 void ToyGroup::Quiesce() {
   taking_input_ = false;
   accepting_ = false;
+  if (world_->ring != nullptr) world_->ring->Rest(static_cast<size_t>(index_));
   if (!world_->hang_in_quiesce) return;
   // Until the process is told to end: this group never answers again.
   while (!quit_) std::this_thread::yield();
@@ -277,6 +278,7 @@ void ToyGroup::Quiesce() {
 void ToyGroup::Thaw() {
   taking_input_ = true;
   accepting_ = true;
+  if (world_->ring != nullptr) world_->ring->GoOn(static_cast<size_t>(index_));
 }
 
 void ToyGroup::Release(absl::Span<const std::shared_ptr<Session>> moved,

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "handoff/handoff.h"
+#include "tests/process/token_ring.h"
 #include "tests/process/toy.pb.h"
 
 namespace handoff::toy {
@@ -23,6 +24,7 @@ struct ToyWorld {
   std::vector<GroupHandle*> handles;
   bool hang_in_quiesce = false;
   bool takes_back = false;
+  TokenRing* ring = nullptr;  // where there are tokens
   int send_buffer = 0;  // SO_SNDBUF of connections; 0: the kernel's
 };
 

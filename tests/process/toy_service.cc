@@ -107,6 +107,11 @@ Options MakeOptions(const Settings& settings, Observer* observer,
   StateType counters;
   counters.name = "counters";
   options.state_types = {toy, counters};
+  if (read.Number("tokens", 0) > 0) {
+    StateType& tokens = options.state_types.emplace_back();
+    tokens.name = "tokens";
+    tokens.descriptor = ToyTokens::descriptor();
+  }
   Deadlines& d = options.deadlines;
   read.Duration("hello", d.hello);
   read.Duration("staging", d.staging);
@@ -127,6 +132,24 @@ Options MakeOptions(const Settings& settings, Observer* observer,
   options.observer = observer;
   options.fault_seam = seam;
   return options;
+}
+
+absl::Status AddTokens(Handoff& handoff, TokenRing& ring) {
+  return handoff.AddBlob(
+      "tokens",
+      [&ring](uint32_t) -> absl::StatusOr<google::protobuf::Any> {
+        google::protobuf::Any any;
+        any.PackFrom(ring.Save());
+        return any;
+      },
+      [&ring](const google::protobuf::Any& any, uint32_t) {
+        ToyTokens tokens;
+        if (!any.UnpackTo(&tokens)) {
+          return absl::InvalidArgumentError("no tokens");
+        }
+        ring.Restore(tokens);
+        return absl::OkStatus();
+      });
 }
 
 int PortOf(int fd) {
@@ -214,7 +237,19 @@ int RunToyService(const Settings& settings) {
     const absl::Status taken = handoff->TakeSessions("toy", &receiver);
     if (!taken.ok()) return Fail(taken);
   }
+  TokenRing ring(static_cast<uint64_t>(read.Number("tokens", 0)));
+  if (read.Number("tokens", 0) > 0) {
+    world.ring = &ring;
+    if (absl::Status s = AddTokens(*handoff, ring); !s.ok()) return Fail(s);
+  }
   if (absl::Status ready = handoff->Ready(); !ready.ok()) return Fail(ready);
+  if (world.ring != nullptr) {
+    Print(absl::StrCat("tokens ", Summary(ring.Save())));
+    ring.SetHandles(world.handles);
+    for (size_t i = 0; i < groups.size(); ++i) {
+      world.handles[i]->Post([&ring, i] { ring.GoOn(i); });
+    }
+  }
   for (auto& group : groups) group->Run();
   Print(absl::StrCat("ready ", ::getpid(), " ", handoff->generation(), " ",
                      PortOf(*listener)));

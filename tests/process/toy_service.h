@@ -26,6 +26,8 @@
 //   handoff=PATH  listen=ADDRESS  label=TEXT  groups=N
 //   lowest=N highest=N       versions of "toy" (default 1 and 2)
 //   hello= staging= frozen= quiesce= released= watch= drain= frame=   durations
+//   tokens=N                 the groups post N tokens to each other: see
+//                            token_ring.h
 //   fault=STEP:FAULT record=1  see fault.h
 //   fail_save=N              the blob cannot be saved, the Nth time
 //   fail_restore=N           nor restored; it changes each time it is saved
@@ -40,6 +42,7 @@
 //
 // On standard output: "event KIND TEXT" for each event, "failed STATUS" and exit
 // code 1 where it cannot start, "ready PID GENERATION PORT" when it serves,
+// "tokens COUNT DISTINCT HOPS RECEIPTS" before that, where there are any,
 // "refused STATUS" where SIGUSR2 was. Exit code 0 once handed off, 3 after
 // SIGTERM.
 
