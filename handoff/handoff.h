@@ -55,6 +55,9 @@ struct Options {
   std::vector<std::string> arguments;
   // An aborted successor that does not go within deadlines.released is killed.
   bool kill_stuck_successor = true;
+  // Only finds out whether this binary could take over: see Ready(). Also
+  // switched on by HANDOFF_REHEARSAL_FD, which `handoff rehearse` sets.
+  bool rehearse = false;
   // Off: as on Linux before 6.5. For tests.
   bool use_scm_pidfd = true;
   // Borrowed, may be null; outlives the Handoff.
@@ -95,7 +98,7 @@ class Handoff {
  public:
   // Meets the predecessor at options.path (or on the socket that the parent
   // left to us in HANDOFF_SOCKET_FD) and receives everything up to PreCopied;
-  // where nobody listens, starts fresh.
+  // where nobody listens, starts fresh (in a rehearsal: NOT_FOUND).
   //
   // INVALID_ARGUMENT     the options: path, names, ranges; or what the
   //                      predecessor sends makes no sense
@@ -157,6 +160,10 @@ class Handoff {
   // error (codes as Start()) with the predecessor as it was: then this process
   // must serve nobody. On a fresh start returns at once. Starts the library's
   // thread, which answers tools and the next successor.
+  //
+  // In a rehearsal nothing has moved and nobody is to be served, whatever it
+  // returns: CANCELLED where everything would move, FAILED_PRECONDITION where
+  // something would not (GetLedger() has all of it), else the codes of Start().
   virtual absl::Status Ready() = 0;
 
   // Blocks until this process has to end. An error means that the library could

@@ -1,12 +1,23 @@
 #include "handoff/ledger.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 namespace handoff {
-namespace {
 
-void Count(v1::LedgerHandoff& handoff) {
+void AddEntry(v1::LedgerHandoff& handoff, v1::LedgerEntry::Outcome outcome,
+              absl::string_view category, absl::string_view name,
+              uint64_t session, absl::string_view reason) {
+  v1::LedgerEntry* entry = handoff.add_entries();
+  entry->set_outcome(outcome);
+  entry->set_category(std::string(category));
+  entry->set_name(std::string(name));
+  entry->set_session(session);
+  entry->set_reason(std::string(reason));
+}
+
+void CountEntries(v1::LedgerHandoff& handoff) {
   uint64_t counts[v1::LedgerEntry::Outcome_ARRAYSIZE] = {};
   for (const v1::LedgerEntry& entry : handoff.entries()) {
     if (v1::LedgerEntry::Outcome_IsValid(entry.outcome())) {
@@ -21,8 +32,6 @@ void Count(v1::LedgerHandoff& handoff) {
   handoff.set_lost(counts[v1::LedgerEntry::LOST]);
 }
 
-}  // namespace
-
 void LedgerBook::Inherit(const v1::Ledger& ledger) {
   std::lock_guard<std::mutex> lock(mu_);
   ledger_ = ledger;
@@ -30,7 +39,7 @@ void LedgerBook::Inherit(const v1::Ledger& ledger) {
 }
 
 void LedgerBook::Add(v1::LedgerHandoff handoff) {
-  Count(handoff);
+  CountEntries(handoff);
   std::lock_guard<std::mutex> lock(mu_);
   auto& handoffs = *ledger_.mutable_handoffs();
   const auto old = std::find_if(

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <mutex>
 
+#include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "proto/handoff.pb.h"
 
@@ -12,6 +13,13 @@ namespace handoff {
 // The name of the blob in which the ledger itself is handed over. Names that
 // begin with "handoff." are the library's.
 inline constexpr char kLedgerBlob[] = "handoff.ledger";
+
+// One more thing, and what became of it.
+void AddEntry(v1::LedgerHandoff& handoff, v1::LedgerEntry::Outcome outcome,
+              absl::string_view category, absl::string_view name,
+              uint64_t session, absl::string_view reason);
+// Sets the counts by the entries.
+void CountEntries(v1::LedgerHandoff& handoff);
 
 // What became of everything in the last handoffs. Bounded: the oldest handoffs
 // lose their entries first (their counts stay), then go. Thread-safe.

@@ -16,6 +16,7 @@ absl::string_view EventKindName(Event::Kind kind) {
     case Event::Kind::kFinalSent: return "final-sent";
     case Event::Kind::kCommitted: return "committed";
     case Event::Kind::kReleased: return "released";
+    case Event::Kind::kRehearsed: return "rehearsed";
     case Event::Kind::kAborted: return "aborted";
     case Event::Kind::kRefused: return "refused";
     case Event::Kind::kAdopted: return "adopted";

@@ -22,6 +22,7 @@ struct Event {
     kFinalSent,      // predecessor: the successor may commit
     kCommitted,      // both sides
     kReleased,       // predecessor: its copies are closed
+    kRehearsed,      // successor: how the rehearsal went
     kAborted,        // both sides; text has the reason
     kRefused,        // both sides; nothing was moved
     kAdopted,        // successor: the predecessor died, it serves what it has

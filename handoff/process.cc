@@ -6,14 +6,10 @@
 #include <system_error>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "handoff/fd/scm_rights.h"
 #include "handoff/protocol/frame.h"
 #include "handoff/staged_state.h"
 #include "handoff/transport/listen.h"
-#include "handoff/transport/rendezvous.h"
 
 namespace handoff {
 namespace {
@@ -24,114 +20,6 @@ constexpr size_t kMaxRefusedByName = 500;
 constexpr size_t kMaxRefusalBytes = 150;
 
 }  // namespace
-
-absl::StatusOr<std::unique_ptr<Handoff>> Handoff::Start(Options options) {
-  auto process = Process::Start(std::move(options));
-  if (!process.ok()) return process.status();
-  return *std::move(process);
-}
-
-Process::Process(Options options, Wake wake)
-    : options_(std::move(options)),
-      report_(options_.observer),
-      wake_(std::move(wake)),
-      groups_(&roster_, wake_, options_.fault_seam) {}
-
-absl::StatusOr<std::unique_ptr<Process>> Process::Start(Options options) {
-  if (!options.label.empty()) {
-    if (absl::Status s = CheckName("label", options.label); !s.ok()) return s;
-  }
-  std::set<std::string> names;
-  for (const StateType& type : options.state_types) {
-    if (absl::Status s = CheckName("state type", type.name); !s.ok()) return s;
-    if (absl::StartsWith(type.name, "handoff.")) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("state type \"", type.name,
-                       "\": names that begin with \"handoff.\" are the "
-                       "library's"));
-    }
-    if (type.lowest > type.highest || !names.insert(type.name).second) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "state type \"", type.name,
-          "\" comes twice or has its lowest version above its highest"));
-    }
-  }
-  auto wake = Wake::Create();
-  if (!wake.ok()) return wake.status();
-  std::unique_ptr<Process> process(
-      new Process(std::move(options), *std::move(wake)));
-  if (absl::Status s = process->Meet(); !s.ok()) return s;
-  return process;
-}
-
-absl::Status Process::Meet() {
-  absl::StatusOr<absl::optional<UniqueFd>> inherited = TakeInheritedSocket();
-  if (!inherited.ok()) return inherited.status();
-  UniqueFd socket;
-  if (inherited->has_value()) socket = *std::move(*inherited);
-  while (true) {
-    if (!socket) {
-      auto met = handoff::Meet(options_.path,
-                               absl::Now() + options_.deadlines.hello);
-      if (!met.ok()) return met.status();
-      if (met->listener) {
-        return StartFresh(std::move(met->listener));
-      }
-      socket = std::move(met->predecessor);
-    }
-    auto channel = Channel::Create(std::move(socket),
-                                   {options_.trust, options_.use_scm_pidfd});
-    if (!channel.ok()) return channel.status();
-    auto taking = Taking::Create(options_, report_, *std::move(channel));
-    if (!taking.ok()) return taking.status();
-    if (absl::Status s = (*taking)->Stage(); !s.ok()) return s;
-    // It died before its first descriptor: there is nothing to adopt, and
-    // nobody at the path any more.
-    if ((*taking)->inventory().named().empty()) {
-      if ((*taking)->adopted()) continue;
-      return absl::InvalidArgumentError(
-          "the predecessor offered not even its handoff socket");
-    }
-    taking_ = *std::move(taking);
-    return Inherit();
-  }
-}
-
-absl::Status Process::StartFresh(UniqueFd listener) {
-  if (absl::Status s = EnableSenderIdentity(listener.get()); !s.ok()) return s;
-  belongings_.named.push_back({v1::Descriptors::HANDOFF_LISTENER, "handoff",
-                               options_.path,
-                               std::make_shared<UniqueFd>(std::move(listener))});
-  generation_ = highest_generation_ = 1;
-  roster_.SetGeneration(generation_);
-  report_(Event::Kind::kStarted, 0, "nobody served there");
-  return absl::OkStatus();
-}
-
-absl::Status Process::Inherit() {
-  took_over_ = true;
-  generation_ = highest_generation_ = taking_->offer().generation() + 1;
-  roster_.SetGeneration(generation_);
-  StagedInventory& inventory = taking_->inventory();
-  claimed_.assign(inventory.named().size(), false);
-  const StagedInventory::Named& listener = inventory.named().front();
-  belongings_.named.push_back(
-      {listener.role, listener.name, listener.address, listener.fd});
-  claimed_[0] = true;
-  inventory.TakeChanges();  // Listen, TakeSessions and AddBlob look at it all
-  if (inventory.blobs().count(kLedgerBlob) != 0) {
-    // Not worth a handoff: without it this process begins a new one.
-    auto value = DecodeBlob(inventory.blobs()[kLedgerBlob], Limits());
-    v1::Ledger ledger;
-    if (value.ok() && value->UnpackTo(&ledger)) {
-      ledger_.Inherit(ledger);
-    } else {
-      report_(Event::Kind::kNote, taking_->offer().handoff_id(),
-              "the predecessor's ledger cannot be read");
-    }
-  }
-  return absl::OkStatus();
-}
 
 absl::Status Process::CheckType(absl::string_view name) const {
   for (const StateType& type : options_.state_types) {
@@ -171,7 +59,8 @@ absl::StatusOr<int> Process::Listen(absl::string_view name,
   auto inherited = Claim(v1::Descriptors::LISTENER, name);
   if (!absl::IsNotFound(inherited.status())) return inherited;
   auto bound = BindListener(address);
-  if (!bound.ok()) return bound.status();
+  if (!bound.ok()) return Noted("listener", name, bound.status());
+  if (rehearsal_ != nullptr) Withdraw(bound->get(), address);
   names_.emplace(name, v1::Descriptors::LISTENER);
   belongings_.named.push_back(
       {v1::Descriptors::LISTENER, std::string(name), std::string(address),
@@ -185,7 +74,7 @@ absl::StatusOr<int> Process::Descriptor(
   auto inherited = Claim(v1::Descriptors::OTHER, name);
   if (!absl::IsNotFound(inherited.status())) return inherited;
   auto made = make();
-  if (!made.ok()) return made.status();
+  if (!made.ok()) return Noted("descriptor", name, made.status());
   names_.emplace(name, v1::Descriptors::OTHER);
   belongings_.named.push_back(
       {v1::Descriptors::OTHER, std::string(name), "",
@@ -202,7 +91,7 @@ absl::Status Process::AddBlob(absl::string_view name, SaveBlob save,
         absl::StrCat("blob \"", name, "\" is there"));
   }
   belongings_.blobs.push_back({key, std::move(save)});
-  return RestoreBlobValue(key);
+  return Noted("blob", name, RestoreBlobValue(key));
 }
 
 absl::Status Process::RestoreBlobValue(const std::string& name) {
@@ -337,6 +226,7 @@ absl::Status Process::Ready() {
   if (std::exchange(ready_called_, true)) {
     return absl::FailedPreconditionError("Ready() was called before");
   }
+  if (rehearsal_ != nullptr) return Rehearse();
   // Made before the commit: there is no way back if it could not be made after.
   std::promise<bool> committed;
   try {

@@ -66,9 +66,19 @@ class Process : public Handoff {
     SessionReceiver* receiver;
   };
 
-  Process(Options options, Wake wake);
+  // Of a process that only rehearses.
+  struct Rehearsal {
+    UniqueFd report_to;  // invalid where nobody waits for the report
+    v1::LedgerHandoff report;
+    // Calls of the service that failed, by category and name.
+    std::map<std::pair<std::string, std::string>, std::string> failed;
+    bool ended = false;
+  };
+
+  Process(Options options, Wake wake, std::unique_ptr<Rehearsal> rehearsal);
 
   // Up to the commit.
+  absl::Status CheckOptions() const;
   absl::Status Meet();
   absl::Status StartFresh(UniqueFd listener);
   absl::Status Inherit();
@@ -82,9 +92,19 @@ class Process : public Handoff {
   void DropTaken();
   absl::Status CheckType(absl::string_view name) const;
 
+  // In a rehearsal. Noted() returns `status`, and does nothing elsewhere.
+  absl::Status Noted(absl::string_view category, absl::string_view name,
+                     absl::Status status);
+  void NoteMet(Taking& taking);
+  void Withdraw(int listener, absl::string_view address);
+  absl::Status Rehearse();
+  void AddFailed();
+  absl::Status EndRehearsal(const absl::Status& status);
+
   // The library's thread.
   void Run();
   void RecordTaking();
+  void AddTaken(v1::LedgerHandoff& handoff);
   void RecordBlackouts();
   void Accept(absl::Time now);
   void Hear(absl::Time now);
@@ -108,6 +128,7 @@ class Process : public Handoff {
   }
   v1::Status MakeStatus() const;
 
+  const std::unique_ptr<Rehearsal> rehearsal_;  // null: it is to take over
   const Options options_;
   const Reporter report_;
   const absl::Time started_ = absl::Now();

@@ -10,20 +10,6 @@
 #include "handoff/staged_state.h"
 
 namespace handoff {
-namespace {
-
-void Add(v1::LedgerHandoff& handoff, v1::LedgerEntry::Outcome outcome,
-         absl::string_view category, absl::string_view name, uint64_t session,
-         absl::string_view reason) {
-  v1::LedgerEntry* entry = handoff.add_entries();
-  entry->set_outcome(outcome);
-  entry->set_category(std::string(category));
-  entry->set_name(std::string(name));
-  entry->set_session(session);
-  entry->set_reason(std::string(reason));
-}
-
-}  // namespace
 
 void Process::AdoptUntouched() {
   for (auto it = taken_.begin(); it != taken_.end();) {
@@ -37,6 +23,27 @@ void Process::AdoptUntouched() {
     it->second.receiver->Drop(*it->second.session);
     roster_.Forget(*it->second.session);
     it = taken_.erase(it);
+  }
+}
+
+void Process::AddTaken(v1::LedgerHandoff& handoff) {
+  StagedInventory& inventory = taking_->inventory();
+  for (size_t i = 0; i < inventory.named().size(); ++i) {
+    const StagedInventory::Named& named = inventory.named()[i];
+    AddEntry(handoff,
+        claimed_[i] ? v1::LedgerEntry::MOVED : v1::LedgerEntry::REFUSED,
+        CategoryOf(named.role), named.name, 0,
+        claimed_[i] ? "" : "not claimed by the successor");
+  }
+  for (const auto& [name, blob] : inventory.blobs()) {
+    if (name == kLedgerBlob) continue;
+    const bool taken = blob_restorers_.count(name) != 0;
+    AddEntry(handoff, taken ? v1::LedgerEntry::MOVED : v1::LedgerEntry::REFUSED,
+        "blob", name, 0, taken ? "" : "not claimed by the successor");
+  }
+  for (const auto& [session, taken] : taken_) {
+    AddEntry(handoff, v1::LedgerEntry::MOVED, "session", taken.session->type(),
+        session, "");
   }
 }
 
@@ -55,22 +62,8 @@ void Process::RecordTaking() {
   handoff.set_started_at(static_cast<uint64_t>(absl::ToUnixNanos(taking_->offered_at())));
   handoff.set_seconds(
       absl::ToDoubleSeconds(absl::Now() - taking_->offered_at()));
-  for (size_t i = 0; i < inventory.named().size(); ++i) {
-    const StagedInventory::Named& named = inventory.named()[i];
-    Add(handoff,
-        claimed_[i] ? v1::LedgerEntry::MOVED : v1::LedgerEntry::REFUSED,
-        CategoryOf(named.role), named.name, 0,
-        claimed_[i] ? "" : "not claimed by the successor");
-  }
-  for (const auto& [name, blob] : inventory.blobs()) {
-    if (name == kLedgerBlob) continue;
-    const bool taken = blob_restorers_.count(name) != 0;
-    Add(handoff, taken ? v1::LedgerEntry::MOVED : v1::LedgerEntry::REFUSED,
-        "blob", name, 0, taken ? "" : "not claimed by the successor");
-  }
+  AddTaken(handoff);
   for (const auto& [session, taken] : taken_) {
-    Add(handoff, v1::LedgerEntry::MOVED, "session", taken.session->type(),
-        session, "");
     ++taken_by_group_[roster_.GroupOf(*taken.session)];
   }
   for (const auto& [session, kept] : inventory.kept()) {
@@ -80,11 +73,11 @@ void Process::RecordTaking() {
     }
     const bool refused =
         refused_.count(session) != 0 || receivers_.count(kept.type()) == 0;
-    Add(handoff, refused ? v1::LedgerEntry::REFUSED : v1::LedgerEntry::KEPT,
+    AddEntry(handoff, refused ? v1::LedgerEntry::REFUSED : v1::LedgerEntry::KEPT,
         "session", kept.type(), session, kept.reason());
   }
   for (const uint64_t session : inventory.closed()) {
-    Add(handoff, v1::LedgerEntry::CLOSED, "session", "", session,
+    AddEntry(handoff, v1::LedgerEntry::CLOSED, "session", "", session,
         "ended during the handoff");
   }
   if (taking_->adopted()) {
@@ -93,7 +86,7 @@ void Process::RecordTaking() {
     }
   }
   for (const auto& [session, type] : lost_) {
-    Add(handoff, v1::LedgerEntry::LOST, "session", type, session,
+    AddEntry(handoff, v1::LedgerEntry::LOST, "session", type, session,
         "the predecessor died, and it was touched since it was sent, kept or "
         "refused");
   }

@@ -27,6 +27,10 @@ constexpr absl::Duration kAnswerTime = absl::Seconds(10);
 }  // namespace
 
 Process::~Process() {
+  if (rehearsal_ != nullptr && !rehearsal_->ended) {
+    EndRehearsal(absl::CancelledError("the service gave up before Ready()"))
+        .IgnoreError();
+  }
   {
     std::lock_guard<std::mutex> lock(mu_);
     quit_ = true;

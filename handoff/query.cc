@@ -75,7 +75,8 @@ TrustPolicy WithOwner(TrustPolicy trust, absl::string_view path) {
 absl::StatusOr<v1::QueryReply> Ask(absl::string_view path, v1::Query::Kind kind,
                                    absl::Duration timeout,
                                    const TrustPolicy& trust,
-                                   const ReplyLimits& limits) {
+                                   const ReplyLimits& limits,
+                                   pid_t* answered_by) {
   const absl::Time deadline = absl::Now() + timeout;
   absl::StatusOr<UniqueFd> socket = ConnectTo(path);
   if (!socket.ok()) return socket.status();
@@ -100,6 +101,9 @@ absl::StatusOr<v1::QueryReply> Ask(absl::string_view path, v1::Query::Kind kind,
   if (reply.ok() && kind == v1::Query::STATUS && !reply->has_status()) {
     return absl::InvalidArgumentError(
         "the reply is malformed: it has no status");
+  }
+  if (reply.ok() && answered_by != nullptr) {
+    *answered_by = channel->peer()->credentials.pid;
   }
   return reply;
 }

@@ -1,6 +1,8 @@
 #ifndef HANDOFF_QUERY_H_
 #define HANDOFF_QUERY_H_
 
+#include <sys/types.h>
+
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -27,10 +29,14 @@ namespace handoff {
 // RESOURCE_EXHAUSTED   the reply is larger than `limits` allows; or it
 //                      refused for a limit of its own
 // other codes          by absl::ErrnoToStatus
+//
+// `answered_by`: where not null, set to the pid of who answered, as the kernel
+// says (0 where it lives in a pid namespace that we cannot see).
 absl::StatusOr<v1::QueryReply> Ask(absl::string_view path, v1::Query::Kind kind,
                                    absl::Duration timeout = absl::Seconds(5),
                                    const TrustPolicy& trust = {},
-                                   const ReplyLimits& limits = {});
+                                   const ReplyLimits& limits = {},
+                                   pid_t* answered_by = nullptr);
 
 }  // namespace handoff
 

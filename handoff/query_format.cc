@@ -280,6 +280,11 @@ std::string FormatLedger(const v1::QueryReply& reply) {
   return text;
 }
 
+std::string FormatRehearsal(const v1::LedgerHandoff& report) {
+  return absl::StrCat("rehearsal ", FormatHandoff(report),
+                      FormatEntries(report));
+}
+
 absl::StatusOr<std::string> FormatJson(const v1::QueryReply& reply) {
   google::protobuf::util::JsonPrintOptions options;
   options.always_print_primitive_fields = true;

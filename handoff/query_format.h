@@ -21,6 +21,9 @@ std::string FormatInventory(const v1::QueryReply& reply);
 // The handoffs in their order, the entries of each by outcome.
 std::string FormatLedger(const v1::QueryReply& reply);
 
+// What `handoff rehearse` has found: one handoff, which did not take place.
+std::string FormatRehearsal(const v1::LedgerHandoff& report);
+
 // For programs: one line, a newline included, with every field by its JSON name
 // (https://protobuf.dev/programming-guides/json/; 64-bit numbers are strings).
 // INVALID_ARGUMENT where a string of the reply is not UTF-8, which no reply

@@ -348,5 +348,27 @@ TEST(FormatJsonTest, EscapesWhatATerminalWouldObey) {
   EXPECT_THAT(*text, HasSubstr("\\u001b \\u009b \\u202e"));
 }
 
+TEST(FormatRehearsalTest, ListsWhatWouldNotMoveAndCountsWhatWould) {
+  const auto report = Parse<v1::LedgerHandoff>(R"pb(
+    handoff_id: 77
+    result: "failed"
+    predecessor_pid: 4700
+    successor_pid: 4821
+    generation: 3
+    started_at: 1700000000000000000
+    seconds: 0.5
+    moved: 8003
+    refused: 2
+    entries { outcome: REFUSED category: "listener" name: "admin" reason: "a\nb" }
+  )pb");
+  EXPECT_EQ(FormatRehearsal(report),
+            "rehearsal 77 failed 2023-11-14T22:13:20Z, 0.500 s, "
+            "pid 4700 -> pid 4821, generation 3\n"
+            "  moved 8003\n"
+            "  refused 2\n"
+            "    listener admin: a\\x0ab\n"
+            "    and 1 more\n");
+}
+
 }  // namespace
 }  // namespace handoff

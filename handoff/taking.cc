@@ -63,6 +63,7 @@ absl::StatusOr<std::unique_ptr<Taking>> Taking::Create(const Options& options,
   config.hello.set_lowest_protocol(kLowestProtocol);
   config.hello.set_highest_protocol(kHighestProtocol);
   config.hello.set_label(options.label);
+  config.hello.set_rehearsal(options.rehearse);
   for (const StateType& type : options.state_types) {
     v1::StateType* reads = config.hello.add_reads();
     reads->set_name(type.name);
@@ -189,14 +190,31 @@ absl::Status Taking::Stage() {
                   [] { return absl::OkStatus(); });
 }
 
+void Taking::CatchUp(absl::Time now) {
+  for (int turn = 0; turn < kMaxTurns && !over(); ++turn) {
+    if (!link_.Exchange(*machine_, now)) break;
+  }
+}
+
+absl::Status Taking::Rehearse(const std::string& how) {
+  CatchUp(MonotonicNow());
+  machine_->OnTime(MonotonicNow());  // restoring has its deadline here too
+  // Closed, and not known to be dead: that shows soon.
+  const absl::Status status =
+      RunUntil([this] { return !over() && !link_.closed(); },
+               [] { return absl::OkStatus(); });
+  if (!status.ok()) return status;
+  machine_->Abort(v1::Abort::REHEARSAL, how, MonotonicNow());
+  link_.Flush(*machine_, MonotonicNow());
+  return absl::OkStatus();
+}
+
 absl::Status Taking::Commit(v1::Ready ready,
                             const std::function<absl::Status()>& apply) {
   // First what has come while the service restored: the predecessor may have
   // died, and then this process adopts, however long it took.
   const absl::Time now = MonotonicNow();
-  for (int turn = 0; turn < kMaxTurns && !over(); ++turn) {
-    if (!link_.Exchange(*machine_, now)) break;
-  }
+  CatchUp(now);
   for (auto c = machine_->NextCommand(); c.has_value();
        c = machine_->NextCommand()) {
     if (absl::Status s = Carry(*c, apply, now); !s.ok()) return s;

@@ -44,6 +44,10 @@ class Taking {
   absl::Status Commit(v1::Ready ready,
                       const std::function<absl::Status()>& apply);
 
+  // In place of Commit() in a rehearsal: aborts, and tells the predecessor how
+  // it went. OK where the handoff was whole until then.
+  absl::Status Rehearse(const std::string& how);
+
   // After the commit.
   void Step(absl::Time now);
   void AddTo(std::vector<pollfd>& polled) const { link_.AddTo(polled); }
@@ -67,7 +71,11 @@ class Taking {
   absl::Time offered_at() const { return offered_at_; }
   // The predecessor died before Final.
   bool adopted() const { return adopted_; }
-  pid_t predecessor() { return link_.channel().peer()->credentials.pid; }
+  // 0 where it has not spoken.
+  pid_t predecessor() {
+    const PeerIdentity* peer = link_.channel().peer();
+    return peer == nullptr ? 0 : peer->credentials.pid;
+  }
 
  private:
   Taking(const Options& options, const Reporter& report, Channel channel);
@@ -78,6 +86,7 @@ class Taking {
   absl::Status Carry(SuccessorMachine::Command command,
                      const std::function<absl::Status()>& apply,
                      absl::Time now);
+  void CatchUp(absl::Time now);
   absl::Status MapWord(absl::Time now);
   void Say(Event::Kind kind, absl::string_view text) const;
   void NoteState();

@@ -141,6 +141,11 @@ int Main(int argc, char** argv) {
   if (ready.ok()) ready = (*handoff)->Ready();
   if (!ready.ok()) {
     service.Stop();
+    // A rehearsal, and it went well: the one end that is no failure.
+    if (absl::IsCancelled(ready)) {
+      Log(ready.message());
+      return kOk;
+    }
     return Complain(ready, "cannot take over");
   }
   service.Serve();

@@ -12,23 +12,30 @@ namespace {
 
 // A slip of the finger should not wait for a day.
 constexpr absl::Duration kLongestTimeout = absl::Hours(1);
+// A rehearsal restores everything: as long as a handoff may stage, and as much
+// again.
+constexpr absl::Duration kRehearsalTimeout = absl::Minutes(2);
 
 constexpr absl::string_view kGeneralHelp =
     R"(Asks a running service what it would hand over to its successor, and what
-became of everything in its last handoffs. Moves nothing.
+became of everything in its last handoffs; finds out whether a new binary could
+take over. Moves nothing.
 
 usage: handoff VERB --handoff=PATH [--format=text|json] [--timeout=5s]
+       handoff rehearse --handoff=PATH [...] -- COMMAND [ARGUMENT...]
        handoff help [VERB]
 
 verbs:
   status   who serves there: process, generation, counts, last handoff
   list     the inventory: every listener, descriptor, blob and session
   ledger   what became of each of them in the last handoffs
+  rehearse executes COMMAND, which takes everything but leaves it where it is
 
 options:
   --handoff=PATH      the service's handoff socket
   --format=text|json  text for people (the default), or one line of JSON
-  --timeout=5s        how long to wait for the whole answer, at most 1h
+  --timeout=5s        how long to wait for the whole answer, at most 1h; of
+                      rehearse 2m unless it is given
   --help              this text, or that of the verb
 
 exit codes:
@@ -81,6 +88,19 @@ and longest, over sessions), and its entries by outcome:
   closed   ended while the handoff was under way
   lost     nobody has it
 )"},
+    {"rehearse", Verb::kRehearse,
+     R"(usage: handoff rehearse --handoff=PATH [--format=text|json] [--timeout=2m]
+                        -- COMMAND [ARGUMENT...]
+
+Executes COMMAND, the new binary of the service at PATH with the arguments that
+it will have. It receives a copy of everything and restores it, as if it took
+over; then it lets go of it and ends. The service at PATH goes on all the time,
+and its clients see nothing. Says what would have moved, and lists what would
+not, each with the reason. Exits with 0 where everything would move, else with 1.
+
+COMMAND's output goes to standard error. It has to be built with a library that
+knows rehearsals: any other takes over in earnest.
+)"},
 };
 
 const VerbName* FindVerb(absl::string_view name) {
@@ -124,7 +144,7 @@ bool TakesValue(absl::string_view name) {
 absl::StatusOr<CommandLine> Complete(CommandLine command, const VerbName* verb,
                                      bool help) {
   if (verb == nullptr && !help) {
-    return Wrong("a verb is missing: status, list or ledger");
+    return Wrong("a verb is missing: status, list, ledger or rehearse");
   }
   if (verb != nullptr) command.verb = verb->verb;
   if (help) {
@@ -136,6 +156,9 @@ absl::StatusOr<CommandLine> Complete(CommandLine command, const VerbName* verb,
   if (command.verb != Verb::kHelp && command.path.empty()) {
     return Wrong(verb->name, " needs --handoff=PATH, the service's socket");
   }
+  if (command.verb == Verb::kRehearse && command.command.empty()) {
+    return Wrong("rehearse needs -- COMMAND [ARGUMENT...]");
+  }
   return command;
 }
 
@@ -146,10 +169,16 @@ absl::StatusOr<CommandLine> ParseCommandLine(
   CommandLine command;
   const VerbName* verb = nullptr;
   bool help = false;
+  bool timed = false;
   for (size_t i = 0; i < arguments.size(); ++i) {
     const absl::string_view argument = arguments[i];
     if (argument == "--help" || argument == "-h") {
       help = true;
+    } else if (argument == "--" && verb != nullptr &&
+               verb->verb == Verb::kRehearse) {
+      for (++i; i < arguments.size(); ++i) {
+        command.command.emplace_back(arguments[i]);
+      }
     } else if (absl::StartsWith(argument, "-")) {
       const size_t equals = argument.find('=');
       const absl::string_view name =
@@ -169,6 +198,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(
       if (auto status = SetOption(name, value, command); !status.ok()) {
         return status;
       }
+      timed |= name == "timeout";
     } else if (verb == nullptr) {
       verb = FindVerb(argument);
       if (verb == nullptr) return Wrong("unknown verb '", argument, "'");
@@ -180,6 +210,9 @@ absl::StatusOr<CommandLine> ParseCommandLine(
     } else {
       return Wrong("one argument too many: '", argument, "'");
     }
+  }
+  if (!timed && verb != nullptr && verb->verb == Verb::kRehearse) {
+    command.timeout = kRehearsalTimeout;
   }
   return Complete(std::move(command), verb, help);
 }

@@ -2,6 +2,7 @@
 #define HANDOFF_TOOLS_COMMAND_LINE_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -10,7 +11,7 @@
 
 namespace handoff {
 
-enum class Verb { kHelp, kStatus, kList, kLedger };
+enum class Verb { kHelp, kStatus, kList, kLedger, kRehearse };
 enum class Format { kText, kJson };
 
 // What the command was told to do.
@@ -21,10 +22,13 @@ struct CommandLine {
   std::string path;
   Format format = Format::kText;
   absl::Duration timeout = absl::Seconds(5);
+  // Of kRehearse: what to execute.
+  std::vector<std::string> command;
 };
 
 // Reads the arguments that follow the program's name. Options come before or
 // after the verb, as --name=value or --name value; the last of a name counts.
+// What follows "--" is the command to rehearse.
 // INVALID_ARGUMENT, in words for people, where that is not a use of the
 // command.
 //

@@ -39,6 +39,29 @@ TEST(ParseCommandLineTest, KnowsTheVerbs) {
   EXPECT_EQ(Parsed({"ledger", "--handoff=p"}).verb, Verb::kLedger);
 }
 
+TEST(ParseCommandLineTest, WhatFollowsTwoDashesIsTheCommandToRehearse) {
+  const CommandLine command =
+      Parsed({"rehearse", "--handoff=p", "--", "server", "--handoff=q", "--",
+              "list"});
+  EXPECT_EQ(command.verb, Verb::kRehearse);
+  EXPECT_EQ(command.path, "p");
+  EXPECT_EQ(command.command, std::vector<std::string>(
+                                 {"server", "--handoff=q", "--", "list"}));
+  EXPECT_EQ(command.timeout, absl::Minutes(2));
+  EXPECT_EQ(Parsed({"--timeout=5s", "rehearse", "--handoff=p", "--", "server"})
+                .timeout,
+            absl::Seconds(5));
+  for (const Arguments& arguments :
+       {Arguments{"rehearse", "--handoff=p"},
+        Arguments{"rehearse", "--handoff=p", "--"}}) {
+    EXPECT_THAT(Complaint(arguments), HasSubstr("needs -- COMMAND"));
+  }
+  EXPECT_THAT(Complaint({"rehearse", "--handoff=p", "server"}),
+              HasSubstr("too many: 'server'"));
+  EXPECT_THAT(Complaint({"rehearse", "--", "server"}),
+              HasSubstr("needs --handoff"));
+}
+
 TEST(ParseCommandLineTest, HasDefaults) {
   const CommandLine command = Parsed({"status", "--handoff=/run/x/handoff"});
   EXPECT_EQ(command.path, "/run/x/handoff");
@@ -111,7 +134,8 @@ TEST(ParseCommandLineTest, SaysWhatIsWrong) {
 }
 
 TEST(HelpTextTest, EachVerbHasItsOwnAndTheCommandNamesThemAll) {
-  for (const absl::string_view verb : {"help", "status", "list", "ledger"}) {
+  for (const absl::string_view verb :
+       {"help", "status", "list", "ledger", "rehearse"}) {
     EXPECT_THAT(HelpText(verb),
                 StartsWith(std::string("usage: handoff ") + std::string(verb)));
     EXPECT_THAT(HelpText(""), HasSubstr(std::string(verb)));

@@ -1,10 +1,11 @@
-// Asks a running service about its handoffs. README.md in this folder is the
-// command's reference.
+// Asks a running service about its handoffs, and rehearses the next. README.md in
+// this folder is the command's reference.
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/types.h>
 
 #include <string>
 #include <vector>
@@ -13,8 +14,11 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "handoff/query.h"
 #include "handoff/query_format.h"
+#include "handoff/rehearsal.h"
 #include "tools/command_line.h"
 
 namespace handoff {
@@ -78,6 +82,55 @@ ExitCode FailToAsk(const absl::Status& status) {
   }
 }
 
+// Why there is no answer of the command that was to rehearse.
+ExitCode FailToRehearse(const absl::Status& status) {
+  const auto fail = [&](absl::string_view advice) {
+    return Fail(kFailed, absl::StrCat(status.message(), "; ", advice));
+  };
+  switch (status.code()) {
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kPermissionDenied:
+      return fail("check the command behind --");
+    case absl::StatusCode::kAborted:
+      return fail("look for the cause in what it said; it has to be a service "
+                  "that knows rehearsals");
+    case absl::StatusCode::kDeadlineExceeded:
+      return fail("try a longer --timeout; if that does not help, it hangs");
+    case absl::StatusCode::kFailedPrecondition:
+      return fail("check that its own configuration names the same path");
+    default:
+      return fail("use the command of the service's version");
+  }
+}
+
+ExitCode RunRehearsal(const CommandLine& command) {
+  const absl::Time deadline = absl::Now() + command.timeout;
+  pid_t predecessor = 0;
+  const absl::StatusOr<v1::QueryReply> status =
+      Ask(command.path, v1::Query::STATUS, command.timeout, {}, {},
+          &predecessor);
+  if (!status.ok()) return FailToAsk(status.status());
+  const absl::StatusOr<Rehearsal> rehearsal =
+      Rehearse(command.command, predecessor, deadline);
+  if (!rehearsal.ok()) return FailToRehearse(rehearsal.status());
+  if (rehearsal->killed) {
+    Fail(kFailed, absl::StrCat(command.command.front(), " did not end within ",
+                               absl::FormatDuration(kRehearsalGrace),
+                               " of its report, and was killed"));
+  }
+  ExitCode printed = kDone;
+  if (command.format == Format::kJson) {
+    v1::QueryReply reply;
+    *reply.add_handoffs() = rehearsal->report;
+    const absl::StatusOr<std::string> json = FormatJson(reply);
+    if (!json.ok()) return FailToAsk(json.status());
+    printed = Print(*json);
+  } else {
+    printed = Print(FormatRehearsal(rehearsal->report));
+  }
+  return rehearsal->report.result() == "passed" ? printed : kFailed;
+}
+
 ExitCode Run(const CommandLine& command) {
   v1::Query::Kind kind = v1::Query::STATUS;
   switch (command.verb) {
@@ -91,6 +144,8 @@ ExitCode Run(const CommandLine& command) {
     case Verb::kLedger:
       kind = v1::Query::LEDGER;
       break;
+    case Verb::kRehearse:
+      return RunRehearsal(command);
   }
   const absl::StatusOr<v1::QueryReply> reply =
       Ask(command.path, kind, command.timeout);

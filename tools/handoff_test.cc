@@ -152,6 +152,7 @@ TEST(HandoffCommandTest, AWrongCommandLineExitsWith2) {
   ExpectFailure(RunCommand({}), 2, "see handoff help");
   ExpectFailure(RunCommand({"frob"}), 2, "unknown verb 'frob'");
   ExpectFailure(RunCommand({"status"}), 2, "--handoff");
+  ExpectFailure(RunCommand({"rehearse", "--handoff=x"}), 2, "-- COMMAND");
   ExpectFailure(RunCommand({"status", "--handoff=x", "--frob"}), 2, "--frob");
   ExpectFailure(RunCommand({"help", "frob"}), 2, "unknown verb 'frob'");
   ExpectFailure(RunCommand({"a\nhandoff: b"}), 2, "a\\x0ahandoff: b");
@@ -191,6 +192,51 @@ TEST(HandoffCommandTest, AnythingElseExitsWith1) {
   ExpectFailure(RunCommand({"status", Option(nonsense)}), 1, "malformed");
   ExpectFailure(RunCommand({"status", "--handoff=/" + std::string(200, 'x')}),
                 1, "check the path");
+}
+
+// What each command line below has in common.
+std::vector<std::string> Rehearsal(const FakeQueryServer& server,
+                                   const std::vector<std::string>& command) {
+  std::vector<std::string> arguments = {"rehearse", Option(server),
+                                        "--timeout=30s", "--"};
+  arguments.insert(arguments.end(), command.begin(), command.end());
+  return arguments;
+}
+
+TEST(HandoffCommandTest, ACommandThatDoesNotReportExitsWith1AndSaysHowItEnded) {
+  FakeQueryServer server(FakeQueryServer::Answer({SomeReply()}));
+  ExpectFailure(RunCommand(Rehearsal(server, {"/bin/true"})), 1,
+                "/bin/true exited with code 0, without a report");
+  ExpectFailure(RunCommand(Rehearsal(server, {"sh", "-c", "exit 7"})), 1,
+                "sh exited with code 7, without a report");
+  ExpectFailure(RunCommand(Rehearsal(server, {"sh", "-c", "kill -9 $$"})), 1,
+                "sh was killed by signal 9 (Killed), without a report");
+  ExpectFailure(RunCommand(Rehearsal(server, {"/nowhere/server"})), 1,
+                "execute /nowhere/server: No such file or directory; check");
+}
+
+TEST(HandoffCommandTest, ACommandThatHangsIsKilled) {
+  FakeQueryServer server(FakeQueryServer::Answer({SomeReply()}));
+  // Prints its pid, which goes where the errors go.
+  const Result result =
+      RunCommand({"rehearse", Option(server), "--timeout=300ms", "--", "sh",
+                  "-c", "echo $$; exec sleep 1000"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_EQ(result.out, "") << "the answer's place";
+  EXPECT_THAT(result.err, HasSubstr("sh did not report in time, and was killed "
+                                    "by signal 9 (Killed); try a longer"));
+  EXPECT_THAT(result.err, ::testing::ContainsRegex("^[0-9]+\n"));
+}
+
+TEST(HandoffCommandTest, WhereNobodyServesTheCommandIsNotExecuted) {
+  FakeQueryServer server(FakeQueryServer::Hang);
+  ExpectFailure(RunCommand({"rehearse", Option(server) + "-other", "--", "sh",
+                            "-c", "echo executed >&2"}),
+                3, "check that the service runs");
+  FakeQueryServer stranger(
+      FakeQueryServer::Refuse(v1::Refuse::CREDENTIALS, "user 5"));
+  ExpectFailure(RunCommand({"rehearse", Option(stranger), "--", "/bin/true"}),
+                4, "run this as");
 }
 
 TEST(HandoffCommandTest, AReaderThatHasReadEnoughIsNoFailure) {

@@ -40,7 +40,11 @@ class SpawnSettings {
   }
 
   // 0 or an errno.
-  int Set(int child_end) {
+  int Set(int child_end, bool rehearsal) {
+    if (rehearsal) {
+      ::posix_spawn_file_actions_adddup2(&actions_, STDERR_FILENO,
+                                         STDOUT_FILENO);
+    }
     // Clears CLOEXEC, even where the two are the same (glibc 2.29).
     int error = ::posix_spawn_file_actions_adddup2(&actions_, child_end,
                                                    kChildDescriptor);
@@ -72,9 +76,9 @@ class SpawnSettings {
   posix_spawnattr_t attributes_;
 };
 
-// Our environment with the variable set to the child's descriptor.
-std::vector<std::string> ChildEnvironment() {
-  const std::string prefix = absl::StrCat(kInheritedSocketVariable, "=");
+// Our environment with `variable` set to the child's descriptor.
+std::vector<std::string> ChildEnvironment(const char* variable) {
+  const std::string prefix = absl::StrCat(variable, "=");
   std::vector<std::string> environment;
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
     if (!absl::StartsWith(*entry, prefix)) environment.emplace_back(*entry);
@@ -106,10 +110,9 @@ bool IsChannelSocket(int fd) {
          peer.ss_family == AF_UNIX;
 }
 
-}  // namespace
-
-absl::StatusOr<Child> SpawnSuccessor(
-    const std::string& executable, const std::vector<std::string>& arguments) {
+absl::StatusOr<Child> Spawn(const std::string& executable,
+                            const std::vector<std::string>& arguments,
+                            bool rehearsal) {
   int pair[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
     return absl::ErrnoToStatus(errno, "socketpair");
@@ -123,11 +126,14 @@ absl::StatusOr<Child> SpawnSuccessor(
   if (!identity.ok()) return identity;
 
   SpawnSettings settings;
-  if (const int error = settings.Set(child_end.get()); error != 0) {
+  if (const int error = settings.Set(child_end.get(), rehearsal);
+      error != 0) {
     return absl::ErrnoToStatus(error, "posix_spawn's settings");
   }
-  const std::vector<std::string> environment = ChildEnvironment();
-  const int error = ::posix_spawn(
+  const std::vector<std::string> environment = ChildEnvironment(
+      rehearsal ? kRehearsalVariable : kInheritedSocketVariable);
+  const auto spawn = rehearsal ? ::posix_spawnp : ::posix_spawn;
+  const int error = spawn(
       &child.pid, executable.c_str(), settings.actions(), settings.attributes(),
       Pointers(arguments).data(), Pointers(environment).data());
   if (error != 0) {
@@ -145,6 +151,18 @@ absl::StatusOr<Child> SpawnSuccessor(
   return child;
 }
 
+}  // namespace
+
+absl::StatusOr<Child> SpawnSuccessor(
+    const std::string& executable, const std::vector<std::string>& arguments) {
+  return Spawn(executable, arguments, /*rehearsal=*/false);
+}
+
+absl::StatusOr<Child> SpawnRehearsal(const std::vector<std::string>& command) {
+  if (command.empty()) return absl::InvalidArgumentError("no command");
+  return Spawn(command.front(), command, /*rehearsal=*/true);
+}
+
 absl::StatusOr<std::string> ReapChild(int pidfd) {
   siginfo_t info = {};
   int result;
@@ -160,18 +178,19 @@ absl::StatusOr<std::string> ReapChild(int pidfd) {
                       name != nullptr ? name : "unknown", ")");
 }
 
-absl::StatusOr<absl::optional<UniqueFd>> TakeInheritedSocket() {
-  const char* value = ::getenv(kInheritedSocketVariable);
+absl::StatusOr<absl::optional<UniqueFd>> TakeInheritedSocket(
+    const char* variable) {
+  const char* value = ::getenv(variable);
   if (value == nullptr) return absl::optional<UniqueFd>();
   const std::string text = value;
   // Whatever it says: our own children must not see it.
-  ::unsetenv(kInheritedSocketVariable);
+  ::unsetenv(variable);
   int fd = -1;
   if (!absl::SimpleAtoi(text, &fd) || fd <= STDERR_FILENO ||
       !IsChannelSocket(fd)) {
     // Not closed: it is somebody else's.
     return absl::InvalidArgumentError(
-        absl::StrCat(kInheritedSocketVariable, "=", text,
+        absl::StrCat(variable, "=", text,
                      " names no connected AF_UNIX SOCK_SEQPACKET socket"));
   }
   UniqueFd socket(fd);

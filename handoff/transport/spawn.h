@@ -19,6 +19,9 @@ namespace handoff {
 // Names the inherited descriptor in the child's environment.
 inline constexpr char kInheritedSocketVariable[] = "HANDOFF_SOCKET_FD";
 
+// The same, where what is wanted of the child is a rehearsal's report.
+inline constexpr char kRehearsalVariable[] = "HANDOFF_REHEARSAL_FD";
+
 struct Child {
   pid_t pid = 0;
   UniqueFd pidfd;
@@ -37,16 +40,21 @@ struct Child {
 absl::StatusOr<Child> SpawnSuccessor(const std::string& executable,
                                      const std::vector<std::string>& arguments);
 
+// As SpawnSuccessor(), but the child gets its end as kRehearsalVariable, and our
+// standard error as its standard output too. `command` is the program, looked
+// for in PATH where it has no slash, and its arguments.
+absl::StatusOr<Child> SpawnRehearsal(const std::vector<std::string>& command);
+
 // Waits for the child to end, by waitid(P_PIDFD), until it is reaped; call it
 // when the pidfd is readable or after a kill. Says how it ended, for people:
 // "exited with code 3", "was killed by signal 9 (Killed)".
 absl::StatusOr<std::string> ReapChild(int pidfd);
 
-// In the child: the inherited socket, once. Empty where the variable is not
-// set. The variable is checked (it names a connected AF_UNIX SOCK_SEQPACKET
+// In the child: the inherited socket, once. Empty where `variable` is not set. The variable is checked (it names a connected AF_UNIX SOCK_SEQPACKET
 // socket: INVALID_ARGUMENT otherwise), unset, and the socket made CLOEXEC.
 // Changes the environment: call before threads are started.
-absl::StatusOr<absl::optional<UniqueFd>> TakeInheritedSocket();
+absl::StatusOr<absl::optional<UniqueFd>> TakeInheritedSocket(
+    const char* variable = kInheritedSocketVariable);
 
 }  // namespace handoff
 

@@ -121,6 +121,7 @@ Options MakeOptions(const Settings& settings, Observer* observer,
   read.Duration("watch", d.watch);
   read.Duration("drain", d.drain);
   read.Duration("frame", d.frame);
+  options.rehearse = read.Number("rehearse", 0) != 0;
   options.use_scm_pidfd = read.Number("scm_pidfd", 1) != 0;
   options.executable = read.Text("exe", "");
   options.arguments = {options.executable, "--toy"};
@@ -204,7 +205,8 @@ int RunToyService(const Settings& settings) {
   }
   const std::string extra = read.Text("extra", "");
   if (!extra.empty()) {
-    auto fd = handoff->Listen(extra, "tcp:127.0.0.1:0");
+    auto fd =
+        handoff->Listen(extra, read.Text("extra_at", "tcp:127.0.0.1:0"));
     if (!fd.ok()) return Fail(fd.status());
     groups.front()->AddListener(*fd);
   }

@@ -35,7 +35,9 @@
 //   stop_at=EVENT signal=N   raises the signal when the observer sees the event
 //   refuse=ID-or-all         the receiver refuses sessions
 //   hang=quiesce             a group does not come back from Quiesce
-//   extra=NAME               one more listener, on a port of its own
+//   extra=NAME               one more listener, on a port of its own or at
+//   extra_at=ADDRESS
+//   rehearse=1               only finds out whether it could take over
 //   scm_pidfd=0              identity as before Linux 6.5
 //   exe=PATH                 what SIGUSR2 starts
 //   drop_type=1              takes no sessions
