@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <utility>
@@ -82,7 +83,7 @@ absl::StatusOr<ServerProcesses> ServerProcesses::Create(
   if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) {
     return absl::ErrnoToStatus(errno, "PR_SET_CHILD_SUBREAPER");
   }
-  return ServerProcesses(std::move(in), std::move(out), std::move(file));
+  return ServerProcesses(std::move(in), std::move(out), std::move(file), log);
 }
 
 ServerProcesses::~ServerProcesses() {
@@ -161,7 +162,28 @@ absl::optional<int> ServerProcesses::Ended(pid_t pid) {
   Reap();
   const auto found = running_.find(pid);
   if (found == running_.end()) return absl::nullopt;
+  if (!found->second.has_value() && kill(pid, 0) != 0 && errno == ESRCH) {
+    found->second = StatusInLog(pid);
+  }
   return found->second;
+}
+
+absl::optional<int> ServerProcesses::StatusInLog(pid_t pid) const {
+  const std::string exited =
+      absl::StrCat("child-ended: pid ", pid, " exited with code ");
+  const std::string killed =
+      absl::StrCat("child-ended: pid ", pid, " was killed by signal ");
+  std::ifstream log(log_path_);
+  for (std::string line; std::getline(log, line);) {
+    for (const bool normal : {true, false}) {
+      const std::string& what = normal ? exited : killed;
+      const size_t at = line.find(what);
+      if (at == std::string::npos) continue;
+      const int number = std::atoi(line.c_str() + at + what.size());
+      return normal ? W_EXITCODE(number, 0) : W_EXITCODE(0, number);
+    }
+  }
+  return absl::nullopt;  // its parent is about to say so
 }
 
 std::string ServerProcesses::Describe(int wait_status) {

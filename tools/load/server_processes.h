@@ -51,7 +51,8 @@ class ServerProcesses {
   // The next line that a server has printed, if there is one.
   absl::optional<std::string> TakeLine();
 
-  // How the process ended, as waitpid(2) tells it; nothing while it runs.
+  // How the process ended, as waitpid(2) tells it; nothing while it runs. Of
+  // one whose parent, another server, has reaped it, the log says how it ended.
   absl::optional<int> Ended(pid_t pid);
   // For people: "exited with 3", "was killed by signal 9".
   static std::string Describe(int wait_status);
@@ -62,18 +63,22 @@ class ServerProcesses {
                                   absl::Duration timeout);
 
  private:
-  ServerProcesses(Descriptor lines_in, Descriptor lines_out, Descriptor log)
+  ServerProcesses(Descriptor lines_in, Descriptor lines_out, Descriptor log,
+                  std::string log_path)
       : lines_in_(std::move(lines_in)),
         lines_out_(std::move(lines_out)),
-        log_(std::move(log)) {}
+        log_(std::move(log)),
+        log_path_(std::move(log_path)) {}
 
   absl::StatusOr<pid_t> Execute(const std::vector<std::string>& argv,
                                 int standard_output);
   void Reap();
+  absl::optional<int> StatusInLog(pid_t pid) const;
 
   Descriptor lines_in_;
   Descriptor lines_out_;
   Descriptor log_;
+  std::string log_path_;
   std::string text_;
   // Wait status by pid; nothing while it runs.
   std::map<pid_t, absl::optional<int>> running_;

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <string>
@@ -70,6 +71,28 @@ TEST(ServerProcessesTest, GivesLinesOfAProcessAndOfItsChildAndHowItEnded) {
     usleep(1000);
   }
   EXPECT_EQ(ServerProcesses::Describe(*ended), "exited with 3");
+}
+
+TEST(ServerProcessesTest, OfOneThatItsParentHasReapedTheLogSaysHowItEnded) {
+  char log[] = "/tmp/processes.XXXXXX";
+  const int file = mkstemp(log);
+  ASSERT_GE(file, 0);
+  close(file);
+  absl::StatusOr<ServerProcesses> processes = ServerProcesses::Create(log);
+  ASSERT_TRUE(processes.ok()) << processes.status();
+  ASSERT_TRUE(
+      processes
+          ->Start({"/bin/sh", "-c",
+                   "sh -c 'exit 4' & wait $!; echo \"12:00 7 child-ended: pid "
+                   "$! exited with code 4\" >&2; echo $!; sleep 60"})
+          .ok());
+  pid_t grandchild = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(AwaitLine(&*processes), &grandchild));
+  processes->Adopt(grandchild);
+  const absl::optional<int> ended = processes->Ended(grandchild);
+  ASSERT_TRUE(ended.has_value());
+  EXPECT_EQ(ServerProcesses::Describe(*ended), "exited with 4");
+  unlink(log);
 }
 
 TEST(ServerProcessesTest, NothingOutlivesIt) {
