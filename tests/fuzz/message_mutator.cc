@@ -130,7 +130,8 @@ void ChangeRepeated(Message& message, const FieldDescriptor* field,
 void Change(Message& input, Random& random) {
   std::vector<Message*> all;
   CollectMessages(input, all);
-  Message& message = *all[random() % all.size()];
+  // The order of events matters as much as what is in them.
+  Message& message = random() % 2 == 0 ? input : *all[random() % all.size()];
   const Reflection& r = *message.GetReflection();
   const int fields = message.GetDescriptor()->field_count();
   if (fields == 0) return;
