@@ -160,7 +160,10 @@ class Simulation {
         }
         return;
       case 4:
-        return handoff_.Abort(side);
+        handoff_.Abort(side);
+        // Before it can say so: only the word tells of it then.
+        if (OneIn(3, random_)) handoff_.Die(side);
+        return;
       case 5:
         return handoff_.CloseConnection();
       case 6:
