@@ -89,6 +89,8 @@ class Process : public Handoff {
   absl::Status RestoreBlobValue(const std::string& name);
   v1::Ready MakeReady();
   void AdoptUntouched();
+  // What was taken and what was not claimed, as entries.
+  void AddTaken(v1::LedgerHandoff& handoff);
   void DropTaken();
   absl::Status CheckType(absl::string_view name) const;
 
@@ -104,7 +106,6 @@ class Process : public Handoff {
   // The library's thread.
   void Run();
   void RecordTaking();
-  void AddTaken(v1::LedgerHandoff& handoff);
   void RecordBlackouts();
   void Accept(absl::Time now);
   void Hear(absl::Time now);

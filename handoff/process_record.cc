@@ -31,19 +31,19 @@ void Process::AddTaken(v1::LedgerHandoff& handoff) {
   for (size_t i = 0; i < inventory.named().size(); ++i) {
     const StagedInventory::Named& named = inventory.named()[i];
     AddEntry(handoff,
-        claimed_[i] ? v1::LedgerEntry::MOVED : v1::LedgerEntry::REFUSED,
-        CategoryOf(named.role), named.name, 0,
-        claimed_[i] ? "" : "not claimed by the successor");
+             claimed_[i] ? v1::LedgerEntry::MOVED : v1::LedgerEntry::REFUSED,
+             CategoryOf(named.role), named.name, 0,
+             claimed_[i] ? "" : "not claimed by the successor");
   }
   for (const auto& [name, blob] : inventory.blobs()) {
     if (name == kLedgerBlob) continue;
     const bool taken = blob_restorers_.count(name) != 0;
     AddEntry(handoff, taken ? v1::LedgerEntry::MOVED : v1::LedgerEntry::REFUSED,
-        "blob", name, 0, taken ? "" : "not claimed by the successor");
+             "blob", name, 0, taken ? "" : "not claimed by the successor");
   }
   for (const auto& [session, taken] : taken_) {
     AddEntry(handoff, v1::LedgerEntry::MOVED, "session", taken.session->type(),
-        session, "");
+             session, "");
   }
 }
 
@@ -59,7 +59,8 @@ void Process::RecordTaking() {
   handoff.set_predecessor_pid(taking_->predecessor());
   handoff.set_successor_pid(::getpid());
   handoff.set_generation(generation_);
-  handoff.set_started_at(static_cast<uint64_t>(absl::ToUnixNanos(taking_->offered_at())));
+  handoff.set_started_at(
+      static_cast<uint64_t>(absl::ToUnixNanos(taking_->offered_at())));
   handoff.set_seconds(
       absl::ToDoubleSeconds(absl::Now() - taking_->offered_at()));
   AddTaken(handoff);
@@ -73,12 +74,13 @@ void Process::RecordTaking() {
     }
     const bool refused =
         refused_.count(session) != 0 || receivers_.count(kept.type()) == 0;
-    AddEntry(handoff, refused ? v1::LedgerEntry::REFUSED : v1::LedgerEntry::KEPT,
-        "session", kept.type(), session, kept.reason());
+    AddEntry(handoff,
+             refused ? v1::LedgerEntry::REFUSED : v1::LedgerEntry::KEPT,
+             "session", kept.type(), session, kept.reason());
   }
   for (const uint64_t session : inventory.closed()) {
     AddEntry(handoff, v1::LedgerEntry::CLOSED, "session", "", session,
-        "ended during the handoff");
+             "ended during the handoff");
   }
   if (taking_->adopted()) {
     for (const auto& [session, staged] : inventory.sessions()) {
@@ -86,7 +88,8 @@ void Process::RecordTaking() {
     }
   }
   for (const auto& [session, type] : lost_) {
-    AddEntry(handoff, v1::LedgerEntry::LOST, "session", type, session,
+    AddEntry(
+        handoff, v1::LedgerEntry::LOST, "session", type, session,
         "the predecessor died, and it was touched since it was sent, kept or "
         "refused");
   }

@@ -153,6 +153,23 @@ TEST(SpawnTest, AClosedStandardInputIsNotReplacedByTheSocket) {
   EXPECT_EQ(daemon.Wait(), 0);
 }
 
+TEST(SpawnTest, ARehearsalIsAnyCommandAndHasAVariableOfItsOwn) {
+  const NoDescriptorLeak no_leak;
+  const std::string script =
+      absl::StrCat("test \"$", kRehearsalVariable, "\" = 3 && test -z \"$",
+                   kInheritedSocketVariable,
+                   "\" && test -S /proc/$$/fd/3 && test /proc/$$/fd/1 -ef "
+                   "/proc/$$/fd/2 && exit 9");
+  absl::StatusOr<Child> child = SpawnRehearsal({"sh", "-c", script});
+  ASSERT_TRUE(child.ok()) << child.status();
+  EXPECT_EQ(ReapChild(child->pidfd.get()).value(), "exited with code 9");
+  EXPECT_EQ(SpawnRehearsal({"/no/such/command"}).status().code(),
+            absl::StatusCode::kNotFound);
+  EXPECT_EQ(SpawnRehearsal({}).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(NoChildren());
+}
+
 TEST(SpawnTest, SaysHowAChildEndedAndLeavesNoZombie) {
   const NoDescriptorLeak no_leak;
   absl::StatusOr<Child> child = Spawn("--child-that-waits");
