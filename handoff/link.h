@@ -38,12 +38,11 @@ class Link {
   }
 
   // Sends what is left to send, while it goes without waiting: for a machine
-  // that has ended. True where nothing is left, or nobody to read it.
+  // that has ended.
   template <typename Machine>
-  bool Flush(Machine& machine, absl::Time now) {
+  void Flush(Machine& machine, absl::Time now) {
     while (SendOne(machine, now)) {
     }
-    return machine.ToSend() == nullptr || closed_ || unread_;
   }
 
   // What to poll for.
@@ -151,7 +150,6 @@ class Link {
         return false;
       case absl::StatusCode::kAborted:
         // What the peer sent before it closed is still to be read.
-        unread_ = true;
         return false;
       default:
         // What follows gets its number: an Abort still says why. Where even
@@ -168,7 +166,6 @@ class Link {
   bool broken_ = false;  // a frame could not be used: no more are read
   bool failed_ = false;  // a frame could not be sent
   bool mute_ = false;    // nor the next: no more are
-  bool unread_ = false;  // nobody reads what we send
   bool closed_ = false;
   bool dead_ = false;
 };

@@ -108,38 +108,5 @@ TEST_F(LinkTest, APeerWhoseFramesCannotAllBeReadIsNeverDead) {
   EXPECT_TRUE(polled.empty()) << "its end would be reported for ever";
 }
 
-TEST_F(LinkTest, FlushSaysWhetherEverythingHasGone) {
-  auto channel = ChannelOf(std::move(ours_));
-  auto peer = ChannelOf(std::move(theirs_));
-  ASSERT_TRUE(channel.ok() && peer.ok());
-  Link link(*std::move(channel), nullptr);
-  Recorder machine;
-  EXPECT_TRUE(link.Flush(machine, absl::Now())) << "there is nothing";
-  // More than fits into any queue that an unprivileged process has.
-  for (int i = 0; i < 16; ++i) {
-    v1::Frame frame;
-    frame.mutable_abort()->set_detail(std::string(100'000, 'x'));
-    machine.to_send.push_back({std::move(frame), {}});
-  }
-  EXPECT_FALSE(link.Flush(machine, absl::Now()));
-  ASSERT_FALSE(machine.to_send.empty());
-  while (!machine.to_send.empty()) {
-    const auto frame = peer->Receive();
-    ASSERT_TRUE(frame.ok()) << frame.status();
-    link.Flush(machine, absl::Now());
-  }
-  EXPECT_TRUE(link.Flush(machine, absl::Now()));
-}
-
-TEST_F(LinkTest, NothingIsLeftToSendToAPeerThatHasClosed) {
-  auto channel = ChannelOf(std::move(ours_));
-  ASSERT_TRUE(channel.ok()) << channel.status();
-  Link link(*std::move(channel), nullptr);
-  Recorder machine;
-  machine.to_send.push_back({Retire(), {}});
-  theirs_.reset();
-  EXPECT_TRUE(link.Flush(machine, absl::Now()));
-}
-
 }  // namespace
 }  // namespace handoff

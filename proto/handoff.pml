@@ -66,6 +66,7 @@ byte unacknowledged[N];
 // Of each handoff.
 byte from[N] = NOBODY;
 mtype word[N] = OPEN;
+bool unwatched[N];  // the word is RETIRED
 bool offered[N];
 bool left_by_predecessor[N];  // closed, by a process that lives
 bool left_by_successor[N];
@@ -88,8 +89,8 @@ byte crashes;
 #define PREDECESSOR_CLOSED \
   (from[me] != NOBODY && (life[from[me]] != RUNS || left_by_predecessor[me]))
 // A peer counts as dead only once its queue has been read to the end.
-#ifdef MUTANT_DEAD_UNREAD
-// Whoever is dead is dead, whatever it has sent before.
+#ifdef MUTANT_EVERY_END_A_CRASH
+// Neither the word nor what the dead have sent is looked at.
 #define SUCCESSOR_DEAD (life[G] == DEAD)
 #else
 #define SUCCESSOR_DEAD (life[G] == DEAD && empty(IN_G) && !broken[me])
@@ -216,11 +217,13 @@ inline Accepts(h) {
 // Process::Answer: the predecessor's watch ends before anybody is offered
 // anything, and before a deliberate stop.
 inline Retires() {
+#ifndef MUTANT_EVERY_END_A_CRASH
+  unwatched[me] = true;
+#endif
   Tell(OUT_T, retire, PREDECESSOR_CLOSED);
   left_by_successor[me] = true;
   taking[me] = T_NONE
 }
-#define CAN_RETIRE (PREDECESSOR_CLOSED || nfull(OUT_T))
 
 proctype Process(byte me) {
   if
@@ -324,7 +327,7 @@ end:
               :: IN_T?abort -> assert(false)
               fi }
   :: atomic { RUNS_(me) && WATCHED && PREDECESSOR_CLOSED && empty(IN_T) ->
-              taking[me] = T_NONE }
+              unwatched[me] = true; taking[me] = T_NONE }
   :: atomic { RUNS_(me) && LATE && taking[me] == T_COMMITTED ->
               taking[me] = T_RELEASED }
   :: atomic { RUNS_(me) && LATE &&
@@ -354,7 +357,7 @@ end:
 #endif
 #ifndef MUTANT_NO_RETIRE
   :: atomic { RUNS_(me) && giving[me] == G_HELLO && WATCHED &&
-              !REHEARSES(G) && CAN_RETIRE ->
+              !REHEARSES(G) ->
               Retires();
               printf("reached: retires before an offer\n") }
 #endif
@@ -445,7 +448,10 @@ end:
               :: else -> giving[me] = G_WATCHING
               fi;
               Tell(OUT_G, released, SUCCESSOR_CLOSED) }
-  :: atomic { RUNS_(me) && giving[me] == G_WATCHING && SUCCESSOR_DEAD ->
+  :: atomic { RUNS_(me) && giving[me] == G_WATCHING && SUCCESSOR_CLOSED &&
+              unwatched[G] -> giving[me] = G_DONE }
+  :: atomic { RUNS_(me) && giving[me] == G_WATCHING && SUCCESSOR_DEAD &&
+              !unwatched[G] ->
               // Nobody has anything from the one that died.
               assert(from[1] != G || !offered[1]);
 #if N > 2
@@ -461,7 +467,7 @@ end:
   // The process ends on purpose.
   :: atomic { RUNS_(me) && stopping[me] && UNDECIDED -> GiverAborts() }
   :: atomic { RUNS_(me) && stopping[me] && giving[me] == G_NONE &&
-              !thaws[me] && WATCHED && CAN_RETIRE -> Retires() }
+              !thaws[me] && WATCHED -> Retires() }
   :: atomic { RUNS_(me) && stopping[me] && giving[me] == G_NONE &&
               !thaws[me] && !WATCHED -> Die(me) }
   :: atomic { RUNS_(me) && (giving[me] == G_DONE ||

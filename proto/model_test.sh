@@ -86,7 +86,7 @@ found SKIP_SWAP
 found SWAP_AFTER_THAW
 found ADOPT_ABORTED
 found NO_RETIRE -DN=3
-found DEAD_UNREAD -DN=3
+found EVERY_END_A_CRASH -DN=3
 
 if [[ -n ${XML_OUTPUT_FILE:-} ]]; then
   echo "<testsuites><testsuite name=\"model\">$cases</testsuite></testsuites>" >"$XML_OUTPUT_FILE"
