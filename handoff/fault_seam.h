@@ -16,7 +16,8 @@ namespace handoff {
 //   state X              the machine's, once it has changed
 //   hook X               before a call into the service: snapshot, quiesce, cut
 //                        (the group is frozen), thaw, release, take-back,
-//                        save-blob, restore, drop, restore-blob
+//                        save-blob, restore, restore-blob, drop (of what an
+//                        aborted handoff had brought)
 class FaultSeam {
  public:
   virtual ~FaultSeam() = default;

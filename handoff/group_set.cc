@@ -42,6 +42,8 @@ struct GroupSet::Steps {
   uint64_t cut_at = std::numeric_limits<uint64_t>::max();
   std::vector<GroupSnapshot> snapshots;
   std::vector<std::string> unclaimed;
+  // By group; as of the verdict, whenever a group comes to release them.
+  std::map<int, std::vector<std::shared_ptr<Session>>> moved;
 
   bool over() const {
     std::lock_guard<std::mutex> lock(mu);
@@ -146,11 +148,11 @@ class GroupSet::Member : public GroupHandle {
           lock, [&] { return steps->verdict != Steps::Verdict::kNone; });
       const bool release = steps->verdict == Steps::Verdict::kRelease;
       const std::vector<std::string> unclaimed = steps->unclaimed;
+      const auto moved = std::move(steps->moved[index_]);
       lock.unlock();
       quiesced_ = false;
       Reach(set_->seam_, "hook", release ? "release" : "thaw");
       if (!release) return group_->Thaw();
-      const auto moved = set_->roster_->Moved(index_);
       group_->Release(moved, unclaimed);
       set_->roster_->Release(moved);
       steps->Done();
@@ -215,6 +217,7 @@ GroupHandle* GroupSet::Register(Group* group) {
 }
 
 void GroupSet::Begin(std::map<std::string, uint32_t> versions) {
+  roster_->DropCopies();
   steps_ = std::make_shared<Steps>();
   steps_->handoff = roster_->BeginHandoff(std::move(versions));
 }
@@ -269,16 +272,21 @@ void GroupSet::Cancel() {
   roster_->EndTracking();
   roster_->BeginHandoff({});  // what was sent is nobody's business any more
   std::vector<GroupSnapshot> unused;  // let go of without the lock
-  std::lock_guard<std::mutex> lock(steps_->mu);
-  steps_->snapshots.swap(unused);
-  steps_->verdict = Steps::Verdict::kThaw;
-  steps_->decided.notify_all();
+  {
+    std::lock_guard<std::mutex> lock(steps_->mu);
+    steps_->snapshots.swap(unused);
+    steps_->verdict = Steps::Verdict::kThaw;
+    steps_->decided.notify_all();
+  }
+  roster_->DropCopies();  // when the groups go on already
 }
 
 void GroupSet::StartRelease(std::vector<std::string> unclaimed) {
   awaited_->store(false);
   roster_->EndTracking();
+  auto moved = roster_->Moved();
   std::lock_guard<std::mutex> lock(steps_->mu);
+  steps_->moved = std::move(moved);
   steps_->pending = members_.size();
   steps_->needs_barrier = false;
   steps_->unclaimed = std::move(unclaimed);

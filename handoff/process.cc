@@ -121,7 +121,8 @@ absl::Status Process::Restore(uint64_t id, StagedInventory::Session& staged,
       staged, taking_->VersionOf(staged.record.type()), options_.limits);
   if (!snapshot.ok()) return snapshot.status();
   std::shared_ptr<Session> session =
-      roster_.Receive(staged.record, staged.descriptors);
+      roster_.Receive(staged.record, staged.descriptors,
+                      staged.record.handoffs() + 1);
   Reach(options_.fault_seam, "hook", "restore");
   absl::Status status = receiver->Restore(session, *snapshot);
   if (status.ok() && roster_.GroupOf(*session) < 0) {
@@ -158,8 +159,7 @@ absl::Status Process::ApplyChanges() {
   for (const uint64_t id : changes.gone) {
     const auto it = taken_.find(id);
     if (it == taken_.end()) continue;
-    it->second.receiver->Drop(*it->second.session);
-    roster_.Forget(*it->second.session);
+    Drop(it->second);
     taken_.erase(it);
   }
   for (const uint64_t id : changes.sessions) {
@@ -213,11 +213,15 @@ v1::Ready Process::MakeReady() {
   return ready;
 }
 
+void Process::Drop(Taken& taken) {
+  taken.receiver->Drop(*taken.session);
+  roster_.Forget(*taken.session);
+}
+
 void Process::DropTaken() {
   for (auto& [id, taken] : taken_) {
     Reach(options_.fault_seam, "hook", "drop");
-    taken.receiver->Drop(*taken.session);
-    roster_.Forget(*taken.session);
+    Drop(taken);
   }
   taken_.clear();
 }

@@ -91,6 +91,7 @@ class Process : public Handoff {
   void AdoptUntouched();
   // What was taken and what was not claimed, as entries.
   void AddTaken(v1::LedgerHandoff& handoff);
+  void Drop(Taken& taken);
   void DropTaken();
   absl::Status CheckType(absl::string_view name) const;
 
@@ -115,6 +116,9 @@ class Process : public Handoff {
   void TakeChild(absl::Time now);
   void WatchChild(absl::Time now);
   void Advance(absl::Time now);
+  // Whoever drains must not hold a socket at which nobody accepts: where the
+  // successor ends too, the path would be taken and nobody be there.
+  void LetGoOfThePath();
   void Finish(absl::StatusOr<Ended> ended);
   absl::Time NextWake(absl::Time now) const;
   // Whether this process answers at the handoff socket.

@@ -20,8 +20,7 @@ void Process::AdoptUntouched() {
       continue;
     }
     lost_[it->first] = it->second.session->type();
-    it->second.receiver->Drop(*it->second.session);
-    roster_.Forget(*it->second.session);
+    Drop(it->second);
     it = taken_.erase(it);
   }
 }

@@ -140,7 +140,7 @@ void Process::Run() {
       return;
     }
     if (polled[1].revents != 0) Accept(now);
-    answers_->Sweep();
+    if (answers_ != nullptr) answers_->Sweep();
     RecordBlackouts();
     TakeChild(now);
     Hear(now);
@@ -249,6 +249,7 @@ void Process::Refuse(Channel& channel, v1::Refuse::Reason reason,
     fds.push_back(pidfd->get());
   }
   channel.Send(frame, fds).IgnoreError();  // it learns by the close, then
+  Reach(options_.fault_seam, "sent", BodyName(frame), channel.fd());
   report_(Event::Kind::kRejected, 0, why);
 }
 
@@ -260,6 +261,8 @@ void Process::Hear(absl::Time now) {
       continue;
     }
     if (frame.ok()) {
+      Reach(options_.fault_seam, "received", BodyName(frame->frame),
+            it->channel.fd());
       Answer(std::move(it->channel), frame->frame, now);
     } else if (absl::IsPermissionDenied(frame.status()) ||
                absl::IsUnauthenticated(frame.status())) {
@@ -307,12 +310,17 @@ void Process::Answer(Channel channel, const v1::Frame& frame, absl::Time now) {
   giving_ = *std::move(giving);
   // Two generations back nobody may watch any more: it could take back what we
   // are about to give away.
-  if (taking_ != nullptr && !giving_->refused() && !giving_->rehearsal() &&
-      !taking_->Retire(now)) {
-    giving_->Abort("this process's own predecessor watches, and does not answer",
-                   now);
+  if (taking_ != nullptr && !giving_->refused() && !giving_->rehearsal()) {
+    taking_->Retire(now);
   }
   giving_->Step(now);
+}
+
+void Process::LetGoOfThePath() {
+  // The answers, which still read of it, end first.
+  callers_.clear();
+  answers_.reset();
+  belongings_.named.front().fd->reset();
 }
 
 void Process::Advance(absl::Time now) {
@@ -327,7 +335,7 @@ void Process::Advance(absl::Time now) {
   }
   if (taking_ != nullptr) {
     taking_->Step(now);
-    if (taking_->over() && taking_->Retire(now)) taking_.reset();
+    if (taking_->over()) taking_.reset();
   }
   if (giving_ != nullptr) {
     giving_->Step(now);
@@ -336,6 +344,7 @@ void Process::Advance(absl::Time now) {
     if (giving_->committed() && !ours_again) {
       if (to_child) child_deadline_ = absl::InfiniteFuture();
       roster_.SetOnEnd(wake_);
+      if (giving_->over()) LetGoOfThePath();
       if (giving_->over() &&
           (roster_.size() == 0 ||
            now >= giving_->committed_at() + options_.deadlines.drain)) {

@@ -46,14 +46,15 @@ std::shared_ptr<Session> Roster::Open(int group, absl::string_view type,
 }
 
 std::shared_ptr<Session> Roster::Receive(
-    const v1::SessionRecord& record, const std::vector<SharedFd>& descriptors) {
+    const v1::SessionRecord& record, const std::vector<SharedFd>& descriptors,
+    uint32_t handoffs) {
   std::lock_guard<std::mutex> lock(mu_);
   std::shared_ptr<Session>& session = sessions_[record.id()];
   if (session == nullptr) {
     session.reset(new Session(this, record.id(), record.type()));
     session->opened_at_ =
         absl::FromUnixNanos(static_cast<int64_t>(record.opened_at()));
-    session->handoffs_ = record.handoffs() + 1;
+    session->handoffs_ = handoffs;
     // Nothing is tracked until the first round of a handoff of our own.
     session->changed_ = true;
   }
@@ -233,7 +234,6 @@ uint64_t Roster::BeginHandoff(std::map<std::string, uint32_t> versions) {
   kept_.clear();
   closed_.clear();
   ended_.clear();
-  copies_.clear();  // of sessions that are all here, so it closes memfds only
   return ++handoff_;
 }
 
@@ -291,13 +291,11 @@ std::vector<uint64_t> Roster::TakeClosed() {
   return std::exchange(closed_, {});
 }
 
-std::vector<std::shared_ptr<Session>> Roster::Moved(int group) const {
-  std::vector<std::shared_ptr<Session>> moved;
+std::map<int, std::vector<std::shared_ptr<Session>>> Roster::Moved() const {
+  std::map<int, std::vector<std::shared_ptr<Session>>> moved;
   std::lock_guard<std::mutex> lock(mu_);
   for (const auto& [id, session] : sessions_) {
-    if (session->group_ == group && sent_.count(id) != 0) {
-      moved.push_back(session);
-    }
+    if (sent_.count(id) != 0) moved[session->group_].push_back(session);
   }
   return moved;
 }

@@ -50,10 +50,11 @@ class Roster {
   // A new session. [loop]
   std::shared_ptr<Session> Open(int group, absl::string_view type,
                                 std::vector<NamedFd> descriptors);
-  // A session that was received, or one that was received again. Before the
-  // groups run.
+  // A session that was received, or one that was received again, and how many
+  // handoffs it has lived through. Before the groups run, or taken back.
   std::shared_ptr<Session> Receive(const v1::SessionRecord& record,
-                                   const std::vector<SharedFd>& descriptors);
+                                   const std::vector<SharedFd>& descriptors,
+                                   uint32_t handoffs);
   void Adopt(Session& session, int group);
   int GroupOf(const Session& session) const;  // -1: none
   // Drops a session that was received, without a word to its client.
@@ -97,8 +98,8 @@ class Roster {
   // Sessions that ended after they had been sent, since the last call.
   std::vector<uint64_t> TakeClosed();
 
-  // After the commit: the sessions of a group that moved. [loop]
-  std::vector<std::shared_ptr<Session>> Moved(int group) const;
+  // After the commit: the sessions that moved, by group.
+  std::map<int, std::vector<std::shared_ptr<Session>>> Moved() const;
   // Closes our copies of them. [loop]
   void Release(const std::vector<std::shared_ptr<Session>>& moved);
   // What the handoff did with each session.
@@ -137,7 +138,7 @@ class Roster {
   std::vector<v1::LedgerEntry> ended_;
   // Of what was sent from groups that take back, as it was sent last.
   struct Copy {
-    int group;
+    int group = -1;
     StagedInventory::Session staged;
   };
   std::unordered_map<uint64_t, Copy> copies_;

@@ -49,6 +49,7 @@ void Roster::Snapshot(Group& group, Session& session, uint64_t handoff,
   if (session.ended_) return;
   bool first;
   uint32_t version = 0;
+  Copy dropped;  // without the lock
   {
     std::lock_guard<std::mutex> lock(mu_);
     if (handoff != handoff_) return;
@@ -66,6 +67,7 @@ void Roster::Snapshot(Group& group, Session& session, uint64_t handoff,
       kept.set_type(session.type());
       kept.set_reason(Printable(reason));
       sent_.erase(session.id());
+      dropped = std::exchange(copies_[session.id()], {});
       copies_.erase(session.id());
       kept_[session.id()] = kept;
       out.kept.push_back(std::move(kept));
@@ -132,7 +134,7 @@ void Roster::Copied(const Session& session, const GroupSnapshot::Item& item,
   }
   std::lock_guard<std::mutex> lock(mu_);
   // That handoff may have ended meanwhile.
-  if (handoff == handoff_) copies_[session.id()] = std::move(copy);
+  if (handoff == handoff_) std::swap(copies_[session.id()], copy);
 }
 
 std::map<int, std::vector<Roster::Returned>> Roster::TakeBack(
@@ -157,8 +159,7 @@ std::map<int, std::vector<Roster::Returned>> Roster::TakeBack(
         DecodeSession(copy.staged, versions[record.type()], limits);
     if (!snapshot.ok()) continue;
     const std::shared_ptr<Session> session =
-        Receive(record, copy.staged.descriptors);
-    session->handoffs_ = record.handoffs();
+        Receive(record, copy.staged.descriptors, record.handoffs());
     Adopt(*session, copy.group);
     returned[copy.group].push_back({session, *std::move(snapshot)});
   }

@@ -55,8 +55,17 @@ bool Untouched(const StagedInventory::Session& session) {
   bool counted = false;
   for (int i = 0; i < session.record.descriptors_size(); ++i) {
     const v1::SessionDescriptor& d = session.record.descriptors(i);
-    if (!d.has_counters()) continue;
-    const auto now = ReadTcpCounters(session.descriptors[i]->get());
+    const int fd = session.descriptors[i]->get();
+    if (!d.has_counters()) {
+      // What may have been read from it, nobody can tell; a file keeps it.
+      const auto info = DescribeDescriptor(fd);
+      if (info.ok() && (info->kind() == v1::DescriptorInfo::FILE ||
+                        info->kind() == v1::DescriptorInfo::MEMFD)) {
+        continue;
+      }
+      return false;
+    }
+    const auto now = ReadTcpCounters(fd);
     if (!now.ok() || now->consumed() != d.counters().consumed() ||
         now->written() != d.counters().written()) {
       return false;

@@ -20,8 +20,9 @@ absl::StatusOr<google::protobuf::Any> DecodeBlob(
     const StagedInventory::Blob& blob, const Limits& limits);
 
 // Whether the kernel's counters say that nobody has read from or written to the
-// session's connections since its state was taken. False where none of its
-// descriptors has counters.
+// session's connections since its state was taken. False where it has none with
+// counters, or a descriptor that has none and is neither a file nor a memfd: of
+// a Unix socket or a pipe nobody can tell.
 bool Untouched(const StagedInventory::Session& session);
 
 }  // namespace handoff

@@ -154,7 +154,9 @@ absl::Status Taking::RunUntil(const std::function<bool()>& done,
       machine_->OnTime(now);
       for (auto c = machine_->NextCommand(); status.ok() && c.has_value();
            c = machine_->NextCommand()) {
+        NoteState();
         status = Carry(*c, apply, now);
+        NoteState();
         progress = true;
       }
       if (!status.ok()) {
@@ -248,9 +250,9 @@ absl::Time Taking::NextWake(absl::Time now) const {
   return std::min(machine_->NextDeadline(), now + link_.retry_after());
 }
 
-bool Taking::Retire(absl::Time now) {
+void Taking::Retire(absl::Time now) {
   machine_->Retire(now);
-  return link_.Flush(*machine_, now);
+  link_.Flush(*machine_, now);
 }
 
 }  // namespace handoff

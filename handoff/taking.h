@@ -53,9 +53,8 @@ class Taking {
   void AddTo(std::vector<pollfd>& polled) const { link_.AddTo(polled); }
   absl::Time NextWake(absl::Time now) const;
   // The predecessor ends its watch. Before this process offers to anyone else,
-  // and before it stops. False where it may not learn of it yet, as it takes
-  // nothing: it could still roll back.
-  bool Retire(absl::Time now);
+  // and before it stops. By the word; the frame only makes it quick.
+  void Retire(absl::Time now);
   // The predecessor needs nothing more from us.
   bool over() const {
     return machine_->state() == SuccessorMachine::State::kEnded;

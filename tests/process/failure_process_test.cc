@@ -348,7 +348,7 @@ TEST_F(FailureTest, AChildThatIsTooLateIsAbortedBeforeItIsKilled) {
   ToyProcess first(With({{"exe", std::filesystem::read_symlink(
                                      "/proc/self/exe").string()},
                          {"hang", "quiesce"}, {"groups", "1"},
-                         {"quiesce", "60s"}, {"staging", "3s"}}));
+                         {"quiesce", "60s"}, {"staging", "8s"}}));
   ASSERT_TRUE(first.WaitReady());
   first.Signal(SIGUSR2);
   // The child writes to the same pipe, so there are two of "event aborted".

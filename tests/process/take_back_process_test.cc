@@ -145,17 +145,22 @@ TEST_F(TakeBackTest, TheEndOfTheWatchClosesTheCopies) {
   ToyProcess first(With());
   ASSERT_TRUE(first.WaitReady());
   const auto clients = Connect(first.port(), 10);
+  // For its sake the first process stays when the watch has ended.
+  ToyClient kept(first.port());
+  ASSERT_EQ(kept.Ask("keep"), "ok");
   ToyProcess second(With());
   ASSERT_TRUE(second.WaitReady());
   ASSERT_NE(first.WaitFor("event released"), "") << first.Said();
   second.Signal(SIGTERM);
   EXPECT_EQ(second.WaitExit(), 3) << second.Said();
   EXPECT_NE(first.WaitFor("event watch-ended"), "") << first.Said();
-  EXPECT_EQ(first.WaitExit(), 0) << first.Said();
   for (const auto& client : clients) {
     const std::string end = client->Line();
     EXPECT_TRUE(end == "<end>" || end == "<reset>") << end;
   }
+  EXPECT_EQ(Who(kept)[0], absl::StrCat(first.pid()));
+  kept.Send("close\n");
+  EXPECT_EQ(first.WaitExit(), 0) << first.Said();
 }
 
 }  // namespace

@@ -39,14 +39,22 @@ void TokenRing::Rest(size_t group) {
 }
 
 void TokenRing::Arrive(size_t group, ToyTokens::Token token) {
+  size_t next = 0;
   {
     std::lock_guard<std::mutex> lock(mu_);
+    Place& place = places_[group];
     token.set_hops(token.hops() + 1);
-    ++places_[group].receipts;
-    places_[group].tokens.push_back(std::move(token));
-    if (places_[group].rests) return;
+    ++place.receipts;
+    const bool home = group == token.id() % places_.size();
+    if (place.rests && home) {
+      place.tokens.push_back(std::move(token));
+      return;
+    }
+    // Each goes another way round, and with one group back to where it is; to
+    // its home from one group to the next.
+    next = (group + 1 + (place.rests ? 0 : token.id())) % places_.size();
   }
-  SendOn(group);
+  Send(next, std::move(token));
 }
 
 void TokenRing::SendOn(size_t group) {
@@ -55,13 +63,16 @@ void TokenRing::SendOn(size_t group) {
     std::lock_guard<std::mutex> lock(mu_);
     tokens.swap(places_[group].tokens);
   }
-  // Each goes another way round, and with one group back to where it is.
   for (ToyTokens::Token& token : tokens) {
     const size_t next = (group + 1 + token.id()) % handles_.size();
-    handles_[next]->Post([this, next, token = std::move(token)]() mutable {
-      Arrive(next, std::move(token));
-    });
+    Send(next, std::move(token));
   }
+}
+
+void TokenRing::Send(size_t group, ToyTokens::Token token) {
+  handles_[group]->Post([this, group, token = std::move(token)]() mutable {
+    Arrive(group, std::move(token));
+  });
 }
 
 ToyTokens TokenRing::Save() const {

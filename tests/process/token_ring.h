@@ -14,9 +14,11 @@ namespace handoff::toy {
 // Tokens that the groups of a service post to each other without end: in every
 // cut some would be under way, if a handoff did not wait for them.
 //
-// Each hop is counted twice, in the token and by the group that it reaches. A
-// group that is quiesced keeps what reaches it. So in a cut each token is in
-// one group, and the hops of all tokens are as many as the groups have counted.
+// Each hop is counted twice, in the token and by the group that it reaches. When
+// the groups are quiesced each token goes on from one to the next until it is in
+// the one that is its home: work that is already posted posts some more. So in a
+// cut each token is in one group, and the hops of all tokens are as many as the
+// groups have counted.
 // Thread-safe.
 class TokenRing {
  public:
@@ -28,7 +30,7 @@ class TokenRing {
 
   // On the group's loop: sends on what it has, and what will reach it.
   void GoOn(size_t group);
-  // The same: keeps it from now on.
+  // The same: keeps what is at home there from now on.
   void Rest(size_t group);
 
   // The state. When all groups rest and nothing is under way, all of it.
@@ -44,6 +46,7 @@ class TokenRing {
 
   void Arrive(size_t group, ToyTokens::Token token);
   void SendOn(size_t group);
+  void Send(size_t group, ToyTokens::Token token);
 
   mutable std::mutex mu_;
   std::vector<GroupHandle*> handles_;
