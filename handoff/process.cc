@@ -57,7 +57,10 @@ absl::StatusOr<int> Process::Claim(v1::Descriptors::Role role,
 absl::StatusOr<int> Process::Listen(absl::string_view name,
                                     absl::string_view address) {
   auto inherited = Claim(v1::Descriptors::LISTENER, name);
-  if (!absl::IsNotFound(inherited.status())) return inherited;
+  if (inherited.ok()) return inherited;
+  if (!absl::IsNotFound(inherited.status())) {
+    return Noted("listener", name, inherited.status());
+  }
   auto bound = BindListener(address);
   if (!bound.ok()) return Noted("listener", name, bound.status());
   if (rehearsal_ != nullptr) Withdraw(bound->get(), address);
@@ -72,7 +75,10 @@ absl::StatusOr<int> Process::Descriptor(
     absl::string_view name,
     absl::FunctionRef<absl::StatusOr<UniqueFd>()> make) {
   auto inherited = Claim(v1::Descriptors::OTHER, name);
-  if (!absl::IsNotFound(inherited.status())) return inherited;
+  if (inherited.ok()) return inherited;
+  if (!absl::IsNotFound(inherited.status())) {
+    return Noted("descriptor", name, inherited.status());
+  }
   auto made = make();
   if (!made.ok()) return Noted("descriptor", name, made.status());
   names_.emplace(name, v1::Descriptors::OTHER);
@@ -84,7 +90,7 @@ absl::StatusOr<int> Process::Descriptor(
 
 absl::Status Process::AddBlob(absl::string_view name, SaveBlob save,
                               RestoreBlob restore) {
-  if (absl::Status s = CheckType(name); !s.ok()) return s;
+  if (absl::Status s = CheckType(name); !s.ok()) return Noted("blob", name, s);
   const std::string key(name);
   if (!blob_restorers_.emplace(key, std::move(restore)).second) {
     return absl::AlreadyExistsError(
@@ -139,7 +145,9 @@ absl::Status Process::Restore(uint64_t id, StagedInventory::Session& staged,
 
 absl::Status Process::TakeSessions(absl::string_view type,
                                    SessionReceiver* receiver) {
-  if (absl::Status s = CheckType(type); !s.ok()) return s;
+  if (absl::Status s = CheckType(type); !s.ok()) {
+    return Noted("session", type, s);
+  }
   if (!receivers_.emplace(std::string(type), receiver).second) {
     return absl::AlreadyExistsError(
         absl::StrCat("sessions of type \"", type, "\" are taken already"));

@@ -123,7 +123,14 @@ void Process::AddFailed() {
 
 absl::Status Process::EndRehearsal(const absl::Status& status) {
   rehearsal_->ended = true;
-  AddFailed();  // where the service gave up over it
+  // Where the service gave up: what was found until then.
+  for (const auto& [id, why] : refused_) {
+    if (taking_ == nullptr) break;
+    AddEntry(rehearsal_->report, v1::LedgerEntry::REFUSED, "session",
+             taking_->inventory().sessions().at(id).record.type(), id,
+             Printable(why));
+  }
+  AddFailed();
   v1::LedgerHandoff& report = rehearsal_->report;
   if (report.result().empty()) {
     report.set_result("failed");

@@ -277,6 +277,9 @@ void Process::Hear(absl::Time now) {
 }
 
 void Process::Answer(Channel channel, const v1::Frame& frame, absl::Time now) {
+  if (answers_ == nullptr) {
+    return Refuse(channel, v1::Refuse::BUSY, "this process has handed off");
+  }
   if (frame.has_query()) {
     // A tool's answer is timed by the clock on the wall, as the tool itself is.
     const absl::Status started = answers_->Start(

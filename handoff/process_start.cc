@@ -1,5 +1,8 @@
 // How a process begins: it meets its predecessor, or finds that there is none.
 
+#include <stdlib.h>
+
+#include <atomic>
 #include <set>
 #include <string>
 #include <utility>
@@ -30,13 +33,16 @@ Process::Process(Options options, Wake wake,
       groups_(&roster_, wake_, options_.fault_seam) {}
 
 absl::StatusOr<std::unique_ptr<Process>> Process::Start(Options options) {
+  // For good: a service that tries again must not take over in earnest then.
+  static std::atomic<bool> told_to_rehearse{false};
+  if (::getenv(kRehearsalVariable) != nullptr) told_to_rehearse = true;
   // First: what goes wrong from here on is part of the answer.
   auto report_to = TakeInheritedSocket(kRehearsalVariable);
   if (!report_to.ok()) return report_to.status();
   auto wake = Wake::Create();
   if (!wake.ok()) return wake.status();
   std::unique_ptr<Rehearsal> rehearsal;
-  options.rehearse |= report_to->has_value();
+  options.rehearse |= told_to_rehearse;
   if (options.rehearse) rehearsal = std::make_unique<Rehearsal>();
   if (report_to->has_value()) rehearsal->report_to = *std::move(*report_to);
   std::unique_ptr<Process> process(new Process(

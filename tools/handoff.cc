@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
@@ -118,6 +119,11 @@ ExitCode RunRehearsal(const CommandLine& command) {
                                absl::FormatDuration(kRehearsalGrace),
                                " of its report, and was killed"));
   }
+  const bool ended = absl::StartsWith(rehearsal->end, "exited with code ");
+  if (!rehearsal->killed && !ended) {
+    Fail(kFailed, absl::StrCat(command.command.front(), " ", rehearsal->end,
+                               " after its report"));
+  }
   ExitCode printed = kDone;
   if (command.format == Format::kJson) {
     v1::QueryReply reply;
@@ -128,7 +134,7 @@ ExitCode RunRehearsal(const CommandLine& command) {
   } else {
     printed = Print(FormatRehearsal(rehearsal->report));
   }
-  return rehearsal->report.result() == "passed" ? printed : kFailed;
+  return ended && rehearsal->report.result() == "passed" ? printed : kFailed;
 }
 
 ExitCode Run(const CommandLine& command) {

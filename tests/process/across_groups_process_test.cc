@@ -30,7 +30,8 @@ class AcrossGroupsTest : public testing::Test {
     Settings settings = {{"handoff", folder_ / "h"},
                          {"watch", "1ms"},
                          {"tokens", absl::StrCat(kTokens)}};
-    for (const char* name : {"frame", "staging", "quiesce", "frozen"}) {
+    for (const char* name :
+         {"hello", "frame", "staging", "quiesce", "frozen"}) {
       settings[name] = absl::FormatDuration(kPatience);
     }
     for (auto& [key, value] : more) settings[key] = value;

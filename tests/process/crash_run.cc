@@ -248,7 +248,12 @@ void CellRun::NextHandoff() {
     }
     if (Serving() == nullptr) down_ = true;
   }
+  if (third_ == nullptr && (Disturbs("stop") || Disturbs("close"))) {
+    missed_ = true;  // with longer deadlines
+    return;
+  }
   ASSERT_TRUE(third_ != nullptr && third_->Has("ready ")) << Said();
+  if (third_->Has("event started")) down_ = true;
   if (cell_.in_next_handoff) {
     missed_ = !Hear([&] { return faulty_->Has("fault ") || faulty_->Ended(); });
     if (Disturbs("stop")) {

@@ -28,7 +28,10 @@ constexpr absl::Duration kReportTime = absl::Seconds(60);
 class RehearsalTest : public testing::Test {
  protected:
   Settings With(Settings more = {}) const {
-    Settings settings = {{"handoff", folder_ / "h"}, {"watch", "60s"}};
+    Settings settings = {{"handoff", folder_ / "h"}, {"watch", "60s"},
+                         {"hello", "30s"},           {"frame", "30s"},
+                         {"staging", "30s"},         {"quiesce", "30s"},
+                         {"frozen", "30s"}};
     for (auto& [key, value] : more) settings[key] = value;
     return settings;
   }

@@ -68,6 +68,8 @@ absl::Status Soak::HandOver(bool by_signal) {
   if (*serves) {
     TakeOver(ready.pid);
     ++report_.handoffs;
+    // The predecessor may not know yet, and would refuse the next one.
+    if (absl::Status s = AwaitServing(current_); !s.ok()) return s;
   } else {
     Violation("a successor that nobody disturbed did not take over");
   }
