@@ -61,6 +61,21 @@ class Group {
   virtual void Release(absl::Span<const std::shared_ptr<Session>> moved,
                        absl::Span<const std::string> unclaimed) = 0;
 
+  // The watch is over and this process will not serve again: end what was kept,
+  // gracefully, as far as it does not end by itself. Wait() returns when every
+  // session has ended, at the latest deadlines.drain after this.
+  virtual void Drain() {}
+
+  // An operator wants this session to end: finish what is under way, then
+  // Close() it; with `at_once`, end it now. A group that does nothing here keeps
+  // its sessions.
+  virtual void DrainSession(Session& /*session*/, bool /*at_once*/) {}
+
+  // Accept no connections, or accept them again; this is beside Quiesce and
+  // Thaw: who thaws while told not to accept does not. Returns false where the
+  // group cannot tell, or accepts nothing anyway.
+  virtual bool SetAccepting(bool /*accepting*/) { return false; }
+
   // Whether to give sessions back to this group where the successor crashes
   // within the watch. The library then keeps, until the watch is over, its copy
   // of each descriptor that moved and of what Snapshot wrote last: from the first

@@ -30,6 +30,8 @@ struct Event {
     kWatchEnded,     // predecessor
     kChildEnded,     // a successor that we had started has ended
     kRejected,       // somebody connected who may not, or spoke garbage
+    kDrained,        // predecessor: what it had kept has ended
+    kAudit,          // somebody told this process to do something
     kNote,           // worth a line in a log, nothing to act upon
   };
   Kind kind;

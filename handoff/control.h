@@ -1,0 +1,91 @@
+#ifndef HANDOFF_CONTROL_H_
+#define HANDOFF_CONTROL_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "handoff/event_log.h"
+#include "handoff/session.h"
+#include "proto/handoff.pb.h"
+
+namespace handoff {
+
+// What an operator may see of a running process and do to it: what an admin
+// endpoint is made of. Of Handoff::control(), and valid as long as it is.
+//
+// Thread-safe, from Ready() on. Nothing here slows a handoff: what needs a
+// group's loop is posted to it and not counted as the group's work. Calls with a
+// deadline block until then at the most; not for a loop, nor for an Observer.
+class Control {
+ public:
+  virtual ~Control() = default;
+
+  // As tools get it: who this is, what the handoff that is under way does, how
+  // many descriptors there may be, what became of the last handoff.
+  virtual v1::Status GetStatus() const = 0;
+  // Oldest first.
+  virtual v1::Ledger GetLedger() const = 0;
+  // Everything that would be handed over now, as the kernel sees it; without
+  // state. Sessions are in the order of their ids.
+  virtual std::vector<v1::InventoryItem> GetInventory() const = 0;
+
+  // What Snapshot would write of these sessions now, asked of their groups.
+  // Sessions that have ended are left out. It may hold secrets: show it only to
+  // whoever may read them. UNAVAILABLE while a handoff quiesces or has frozen
+  // the groups; DEADLINE_EXCEEDED.
+  struct SessionState {
+    uint64_t session = 0;
+    absl::Status status;  // of Snapshot
+    SessionSnapshot snapshot;
+  };
+  virtual absl::StatusOr<std::vector<SessionState>> ReadState(
+      absl::Span<const uint64_t> sessions, absl::Time deadline) = 0;
+
+  // What happened, here and in the generations before.
+  virtual const EventLog& events() const = 0;
+  // One more event, Event::Kind::kAudit, for the log and the observer: somebody
+  // asked this process to do something. Does not wait.
+  virtual void Audit(absl::string_view text) = 0;
+
+  // As Handoff::StartSuccessor(), with another program in place of
+  // Options::executable.
+  virtual absl::Status StartSuccessor(const std::string& executable) = 0;
+  // Aborts the handoff that is under way, and returns once it has ended.
+  // FAILED_PRECONDITION where there is none, or where it is committed;
+  // DEADLINE_EXCEEDED where that is not known in time.
+  virtual absl::Status Abort(absl::string_view reason, absl::Time deadline) = 0;
+
+  // Refuses handoffs and rehearsals, of children too, with `reason`, until
+  // Unlock() or `expiry` (by the wall clock). Replaces an earlier lock.
+  // FAILED_PRECONDITION while a handoff is under way or done.
+  virtual absl::Status Lock(absl::string_view reason, absl::Time expiry) = 0;
+  // FAILED_PRECONDITION where there is no lock.
+  virtual absl::Status Unlock() = 0;
+
+  // Makes every group accept connections or not (Group::SetAccepting); what
+  // connects meanwhile waits in the kernel's queue. Lasts until it is called
+  // again or the process ends: a successor accepts. UNIMPLEMENTED where no group
+  // can; FAILED_PRECONDITION while a handoff is under way or done.
+  virtual absl::Status SetAccepting(bool accepting) = 0;
+
+  // Has the groups end these sessions, or all that there are (Group::DrainSession),
+  // and returns when they have; what is left at the deadline is ended at once.
+  // FAILED_PRECONDITION while a handoff is under way.
+  struct Drained {
+    uint64_t asked = 0;    // sessions that were there
+    uint64_t ended = 0;    // by themselves or gracefully
+    uint64_t cut_off = 0;  // at the deadline
+  };
+  virtual absl::StatusOr<Drained> Drain(absl::Span<const uint64_t> sessions,
+                                        bool all, absl::Time deadline) = 0;
+};
+
+}  // namespace handoff
+
+#endif  // HANDOFF_CONTROL_H_

@@ -1,0 +1,71 @@
+#ifndef HANDOFF_EVENT_LOG_H_
+#define HANDOFF_EVENT_LOG_H_
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "handoff/observer.h"
+#include "proto/handoff.pb.h"
+
+namespace handoff {
+
+// The last events of a service, over its generations: bounded, and handed over
+// as the ledger is. Thread-safe.
+//
+// Sequence numbers rise over all generations, with gaps: a process numbers its
+// events within an epoch, and the epochs of its successor are higher. So whoever
+// has seen an event of a predecessor, even one from after the cut, goes on at the
+// successor with what comes after it, and gets nothing twice.
+class EventLog {
+ public:
+  static constexpr size_t kMaxEvents = 1'024;
+  static constexpr size_t kMaxTextBytes = 512;
+
+  // The events from here on belong to this epoch. Events that are older wait
+  // for their number until the first call. A process of generation G has epoch
+  // 2 * G; one that has rolled back, 2 * the highest generation given out + 1.
+  void SetEpoch(uint64_t epoch, uint64_t generation);
+  void Add(const Event& event);
+
+  // What the predecessor had, which goes before our own; twice where more came
+  // until the cut. Before SetEpoch().
+  void Inherit(const v1::EventHistory& history);
+  // For a successor: what came after `after`.
+  v1::EventHistory History(uint64_t after) const;
+
+  struct Batch {
+    std::vector<v1::EventRecord> events;  // oldest first
+    // Whether there were others after `after` that are gone.
+    bool missed = false;
+  };
+  // At most `most` events whose numbers are higher than `after`.
+  Batch Read(uint64_t after, size_t most) const;
+  // 0 where there is none.
+  uint64_t last() const;
+  // Blocks until there is an event after `after`, Wake() or the deadline.
+  void WaitFor(uint64_t after, absl::Time deadline) const;
+  // Ends every WaitFor().
+  void Wake() const;
+
+ private:
+  void Number(v1::EventRecord& record);
+
+  mutable std::mutex mu_;
+  mutable std::condition_variable changed_;
+  mutable uint64_t wakes_ = 0;
+  std::deque<v1::EventRecord> events_;
+  std::vector<v1::EventRecord> unnumbered_;
+  uint64_t epoch_ = 0;
+  uint64_t generation_ = 0;
+  uint64_t next_ = 0;
+  uint64_t dropped_ = 0;  // the highest number that is gone
+};
+
+}  // namespace handoff
+
+#endif  // HANDOFF_EVENT_LOG_H_
