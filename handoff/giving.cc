@@ -116,7 +116,6 @@ void Giving::Carry(PredecessorMachine::Command command, absl::Time now) {
       task_ = Task::kNone;
       return groups.Thaw();
     case Command::kRelease: {
-      committed_at_ = now;
       const v1::Ready& ready = machine_->ready();
       entries_ = process_.roster->Outcomes();
       AddOutcomes(*process_.belongings, ready);

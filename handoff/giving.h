@@ -82,7 +82,6 @@ class Giving {
   bool watching() const {
     return machine_->state() == PredecessorMachine::State::kWatching;
   }
-  absl::Time committed_at() const { return committed_at_; }
   const PeerIdentity* peer() { return link_.channel().peer(); }
 
  private:
@@ -116,7 +115,6 @@ class Giving {
   absl::Time started_;  // by the clock on the wall, for the ledger
   absl::Time begun_;
   bool unfinished_ = false;  // Step() ended with more to do
-  absl::Time committed_at_ = absl::InfiniteFuture();
   bool recorded_ = false;
   bool told_refused_ = false;  // the roster, of what Ready refuses
 };

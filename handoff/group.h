@@ -63,7 +63,8 @@ class Group {
 
   // The watch is over and this process will not serve again: end what was kept,
   // gracefully, as far as it does not end by itself. Wait() returns when every
-  // session has ended, at the latest deadlines.drain after this.
+  // session has ended, at the latest deadlines.drain after this. Called once;
+  // not after Stop(), where the service ends what it has by itself.
   virtual void Drain() {}
 
   // An operator wants this session to end: finish what is under way, then

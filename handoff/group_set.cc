@@ -323,6 +323,13 @@ void GroupSet::TakeBack(std::map<int, std::vector<Roster::Returned>> returned) {
   }
 }
 
+void GroupSet::Drain() {
+  for (auto& member : members_) {
+    Group* const group = member->group();
+    group->Post([group] { group->Drain(); });
+  }
+}
+
 void GroupSet::AfterFirstPoll(std::function<void(int, uint64_t)> done) {
   for (auto& member : members_) {
     Group* const group = member->group();

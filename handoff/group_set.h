@@ -61,6 +61,8 @@ class GroupSet {
   // nobody touched.
   void ThawReleased();
   void TakeBack(std::map<int, std::vector<Roster::Returned>> returned);
+  // This process will not serve again: every group ends what was kept.
+  void Drain();
 
   // Calls `done(group, nanoseconds)` on each group's loop when its first poll
   // has returned: CLOCK_MONOTONIC then.

@@ -158,10 +158,8 @@ absl::Time Process::NextWake(absl::Time now) const {
   if (taking_ != nullptr) wake = std::min(wake, taking_->NextWake(now));
   if (giving_ != nullptr && !giving_->over()) {
     wake = std::min(wake, giving_->NextWake(now));
-  } else if (giving_ != nullptr) {
-    const absl::Time drained =
-        giving_->committed_at() + options_.deadlines.drain;
-    if (!finished_) wake = std::min(wake, drained);
+  } else if (drained_by_.has_value() && !finished_) {
+    wake = std::min(wake, *drained_by_);
   }
   return wake;
 }
@@ -326,6 +324,16 @@ void Process::LetGoOfThePath() {
   belongings_.named.front().fd->reset();
 }
 
+void Process::Drain(bool stopping, absl::Time now) {
+  LetGoOfThePath();
+  if (!drained_by_.has_value()) {
+    drained_by_ = now + options_.deadlines.drain;
+    // After Stop() the service ends what it has by itself.
+    if (!stopping) groups_.Drain();
+  }
+  if (roster_.size() == 0 || now >= *drained_by_) Finish(Ended::kHandedOff);
+}
+
 void Process::Advance(absl::Time now) {
   bool stopping;
   {
@@ -347,12 +355,7 @@ void Process::Advance(absl::Time now) {
     if (giving_->committed() && !ours_again) {
       if (to_child) child_deadline_ = absl::InfiniteFuture();
       roster_.SetOnEnd(wake_);
-      if (giving_->over()) LetGoOfThePath();
-      if (giving_->over() &&
-          (roster_.size() == 0 ||
-           now >= giving_->committed_at() + options_.deadlines.drain)) {
-        Finish(Ended::kHandedOff);
-      }
+      if (giving_->over()) Drain(stopping, now);
     } else if (ours_again) {
       roster_.SetOnEnd(nullptr);
       if (giving_->rolled_back()) ++highest_generation_;

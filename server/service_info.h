@@ -38,8 +38,8 @@ enum class Mode {
   kServing,
   // Handed off: what stayed here gets one more answer.
   kRetiring,
-  // Asked to stop: as kRetiring, and idle connections are closed. Connections
-  // that come until the end get their answer.
+  // Asked to stop, or handed off and its watch is over: as kRetiring, and idle
+  // connections are closed. Those that come until the end get their answer.
   kDraining,
 };
 

@@ -84,6 +84,9 @@ void Worker::Unregister() {
 }
 
 void Worker::Drain() {
+  // After a handoff, when the watch is over.
+  Mode retiring = Mode::kRetiring;
+  info_->mode.compare_exchange_strong(retiring, Mode::kDraining);
   const absl::Time now = MonotonicNow();
   // Ending a peer changes the map.
   std::vector<std::shared_ptr<Peer>> peers;

@@ -53,9 +53,6 @@ class Worker final : public Group, private Peer::Keeper {
   // Serves until Stop().
   void Run();
   void Stop();
-  // Closes what is idle. Goes on accepting, so that whoever asks is told that
-  // this process drains. [loop]
-  void Drain();
   // Accepts what has come, and then no more. [loop]
   void EndAccepting();
   // Accepts no more and ends every connection. [loop]
@@ -70,6 +67,9 @@ class Worker final : public Group, private Peer::Keeper {
   void Thaw() override;
   void Release(absl::Span<const std::shared_ptr<Session>> moved,
                absl::Span<const std::string> unclaimed) override;
+  // Closes what is idle. Where it accepts, it goes on, so that whoever asks is
+  // told that this process drains.
+  void Drain() override;
   bool TakesBack() const override { return true; }
   void TakeBack(const std::shared_ptr<Session>& session,
                 const SessionSnapshot& snapshot) override;

@@ -30,7 +30,7 @@ struct Deadlines {
   absl::Duration released = absl::Seconds(5);
   // How long the predecessor stays after the commit, to roll back a crash.
   absl::Duration watch = absl::Seconds(10);
-  // How long kept sessions may go on after the commit.
+  // How long kept sessions may go on when the watch is over.
   absl::Duration drain = absl::Seconds(30);
 };
 

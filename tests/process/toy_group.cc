@@ -290,4 +290,14 @@ void ToyGroup::Release(absl::Span<const std::shared_ptr<Session>> moved,
   taking_input_ = true;  // for what was kept
 }
 
+void ToyGroup::Drain() {
+  if (!world_->farewell) return;
+  while (!clients_.empty()) {
+    Client& client = clients_.begin()->second;
+    client.output += "bye\n";
+    Flush(client);
+    End(client, false);
+  }
+}
+
 }  // namespace handoff::toy

@@ -24,6 +24,7 @@ struct ToyWorld {
   std::vector<GroupHandle*> handles;
   bool hang_in_quiesce = false;
   bool takes_back = false;
+  bool farewell = false;
   TokenRing* ring = nullptr;  // where there are tokens
   int send_buffer = 0;  // SO_SNDBUF of connections; 0: the kernel's
 };
@@ -54,6 +55,7 @@ class ToyGroup : public Group {
   void Thaw() override;
   void Release(absl::Span<const std::shared_ptr<Session>> moved,
                absl::Span<const std::string> unclaimed) override;
+  void Drain() override;
   bool TakesBack() const override { return world_->takes_back; }
   void TakeBack(const std::shared_ptr<Session>& session,
                 const SessionSnapshot& snapshot) override {

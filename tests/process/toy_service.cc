@@ -189,6 +189,7 @@ int RunToyService(const Settings& settings) {
   world.generation = handoff->generation();
   world.hang_in_quiesce = read.Text("hang", "") == "quiesce";
   world.takes_back = read.Number("take_back", 0) != 0;
+  world.farewell = read.Number("farewell", 0) != 0;
   world.send_buffer = read.Number("send_buffer", 0);
   auto listener =
       handoff->Listen("toy", read.Text("listen", "tcp:127.0.0.1:0"));

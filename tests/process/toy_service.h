@@ -31,6 +31,7 @@
 //   fault=STEP:FAULT record=1  see fault.h
 //   fail_save=N              the blob cannot be saved, the Nth time
 //   fail_restore=N           nor restored; it changes each time it is saved
+//   farewell=1               on Drain the groups send "bye" and end what they have
 //   send_buffer=N            SO_SNDBUF of connections
 //   stop_at=EVENT signal=N   raises the signal when the observer sees the event
 //   refuse=ID-or-all         the receiver refuses sessions
