@@ -335,8 +335,8 @@ TEST(FormatJsonTest, HasEveryFieldOnOneLine) {
   EXPECT_EQ(*text,
             "{\"items\":[{\"category\":\"session\",\"name\":\"a\\nb\\\"\","
             "\"session\":\"17\",\"descriptors\":[],\"descriptorNames\":[],"
-            "\"ageSeconds\":0,\"handoffs\":0}],\"handoffs\":[],"
-            "\"last\":true}\n");
+            "\"ageSeconds\":0,\"handoffs\":0,\"details\":[],\"group\":0,"
+            "\"keepReason\":\"\"}],\"handoffs\":[],\"last\":true}\n");
 }
 
 // U+009B starts a terminal's control sequence, U+202E reverses what follows.
