@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "handoff/fd/fd_description.h"
-#include "handoff/fd/open_descriptors.h"
 #include "handoff/fd/peer_identity.h"
 #include "handoff/protocol/settings.h"
 
@@ -76,6 +75,24 @@ void SendLedger(const v1::Ledger& ledger, Replies& replies) {
 
 }  // namespace
 
+v1::InventoryItem DescribeNamed(const NamedDescriptor& named) {
+  v1::InventoryItem item;
+  item.set_category(std::string(CategoryOf(named.role)));
+  item.set_name(named.name);
+  item.add_descriptor_names(named.name);
+  if (auto info = DescribeDescriptor(named.fd->get()); info.ok()) {
+    *item.add_descriptors() = *std::move(info);
+  }
+  return item;
+}
+
+v1::InventoryItem DescribeBlob(const std::string& name) {
+  v1::InventoryItem item;
+  item.set_category("blob");
+  item.set_name(name);
+  return item;
+}
+
 Answers::~Answers() {
   for (Answer& answer : answers_) {
     ::shutdown(answer.channel.fd(), SHUT_RDWR);  // its next send fails
@@ -120,32 +137,17 @@ void Answers::Run(Channel& channel, v1::Query::Kind kind,
                   absl::Time deadline) const {
   Replies replies(channel, deadline);
   if (kind == v1::Query::STATUS) {
-    v1::Status& status = *replies.reply().mutable_status();
-    status = sources_.status();
-    const OpenDescriptors open = CountOpenDescriptors();
-    status.set_open_descriptors(open.count);
-    status.set_descriptor_limit(open.limit);
-    status.set_sessions(sources_.roster->size());
-    if (auto last = sources_.ledger->Last(); last.has_value()) {
-      *status.mutable_last_handoff() = *std::move(last);
-    }
+    *replies.reply().mutable_status() = sources_.status();
   } else if (kind == v1::Query::LIST) {
     for (const NamedDescriptor& named : *sources_.named) {
-      v1::InventoryItem item;
-      item.set_category(std::string(CategoryOf(named.role)));
-      item.set_name(named.name);
-      item.add_descriptor_names(named.name);
-      if (auto info = DescribeDescriptor(named.fd->get()); info.ok()) {
-        *item.add_descriptors() = *std::move(info);
-      }
+      v1::InventoryItem item = DescribeNamed(named);
       const size_t bytes = item.ByteSizeLong();
       *replies.reply().add_items() = std::move(item);
       replies.Added(bytes);
     }
     for (const std::string& blob : sources_.blobs) {
       v1::InventoryItem* item = replies.reply().add_items();
-      item->set_category("blob");
-      item->set_name(blob);
+      *item = DescribeBlob(blob);
       replies.Added(item->ByteSizeLong());
     }
     for (v1::InventoryItem& item : sources_.roster->Inventory()) {

@@ -18,6 +18,10 @@
 
 namespace handoff {
 
+// Each of a process's belongings, as tools are told.
+v1::InventoryItem DescribeNamed(const NamedDescriptor& named);
+v1::InventoryItem DescribeBlob(const std::string& name);
+
 // Answers the questions of tools, each on a thread of its own, so that neither
 // a long answer nor a slow reader disturbs a handoff. At most kMaxAnswers at a
 // time. For the library's thread.
@@ -31,7 +35,6 @@ class Answers {
     std::vector<std::string> blobs;  // their names
     const Roster* roster;
     const LedgerBook* ledger;
-    // Everything in Status but the counts of descriptors.
     std::function<v1::Status()> status;
     // Called, on any thread, when an answer is done: then Sweep().
     std::function<void()> wake;

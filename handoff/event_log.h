@@ -14,6 +14,10 @@
 
 namespace handoff {
 
+// A process of this generation numbers its events within this epoch; one that has
+// rolled back, within the epoch after that of the successor that crashed.
+inline uint64_t EpochOf(uint64_t generation) { return 2 * generation; }
+
 // The last events of a service, over its generations: bounded, and handed over
 // as the ledger is. Thread-safe.
 //
@@ -53,16 +57,18 @@ class EventLog {
   void Wake() const;
 
  private:
+  // With the lock.
   void Number(v1::EventRecord& record);
+  void Trim();
+  std::deque<v1::EventRecord>::const_iterator After(uint64_t after) const;
 
   mutable std::mutex mu_;
   mutable std::condition_variable changed_;
   mutable uint64_t wakes_ = 0;
   std::deque<v1::EventRecord> events_;
   std::vector<v1::EventRecord> unnumbered_;
-  uint64_t epoch_ = 0;
   uint64_t generation_ = 0;
-  uint64_t next_ = 0;
+  uint64_t next_ = 0;     // 0: no epoch yet
   uint64_t dropped_ = 0;  // the highest number that is gone
 };
 

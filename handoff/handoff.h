@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "google/protobuf/any.pb.h"
 #include "google/protobuf/descriptor.h"
+#include "handoff/control.h"
 #include "handoff/fault_seam.h"
 #include "handoff/fd/peer_identity.h"
 #include "handoff/fd/unique_fd.h"
@@ -182,6 +183,10 @@ class Handoff {
 
   // What became of everything in the last handoffs, oldest first.
   virtual v1::Ledger GetLedger() const = 0;
+
+  // For an admin endpoint. Borrowed; valid as long as this; its calls may be
+  // made from Ready() on.
+  virtual Control& control() = 0;
 };
 
 }  // namespace handoff

@@ -24,10 +24,8 @@ absl::string_view EventKindName(Event::Kind kind) {
     case Event::Kind::kWatchEnded: return "watch-ended";
     case Event::Kind::kChildEnded: return "child-ended";
     case Event::Kind::kRejected: return "rejected";
-    case Event::Kind::kDrained:
-      return "drained";
-    case Event::Kind::kAudit:
-      return "audit";
+    case Event::Kind::kDrained: return "drained";
+    case Event::Kind::kAudit: return "audit";
     case Event::Kind::kNote: return "note";
   }
   return "unknown";

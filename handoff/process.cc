@@ -266,6 +266,7 @@ absl::Status Process::Ready() {
       taking_.reset();  // closes what the predecessor still owns
       return status;
     }
+    events_.SetEpoch(EpochOf(generation_), generation_);
     report_(Event::Kind::kCommitted, taking_->offer().handoff_id(),
             "this process serves now");
     if (taking_->adopted()) AdoptUntouched();
@@ -277,7 +278,7 @@ absl::Status Process::Ready() {
     // The sessions are still frozen: what else is to be done, Run() does.
   }
   Answers::Sources sources = {&belongings_.named, {}, &roster_, &ledger_,
-                              [this] { return MakeStatus(); }, wake_};
+                              [this] { return control_.GetStatus(); }, wake_};
   for (const Belongings::Blob& blob : belongings_.blobs) {
     sources.blobs.push_back(blob.name);
   }

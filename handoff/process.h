@@ -21,6 +21,7 @@
 #include "handoff/group_set.h"
 #include "handoff/handoff.h"
 #include "handoff/ledger.h"
+#include "handoff/process_control.h"
 #include "handoff/reporter.h"
 #include "handoff/roster.h"
 #include "handoff/taking.h"
@@ -53,8 +54,11 @@ class Process : public Handoff {
   void Stop() override;
   absl::Status StartSuccessor() override;
   v1::Ledger GetLedger() const override { return ledger_.Get(); }
+  Control& control() override { return control_; }
 
  private:
+  friend class ProcessControl;
+
   // Somebody connected and has not said what for.
   struct Caller {
     Channel channel;
@@ -134,11 +138,12 @@ class Process : public Handoff {
            giving_->peer() != nullptr &&
            giving_->peer()->credentials.pid == child_->pid;
   }
-  v1::Status MakeStatus() const;
 
   const std::unique_ptr<Rehearsal> rehearsal_;  // null: it is to take over
   const Options options_;
+  EventLog events_;
   const Reporter report_;
+  ProcessControl control_{this};
   const absl::Time started_ = absl::Now();
   uint64_t generation_ = 0;
   uint64_t highest_generation_ = 0;  // given out so far, by us or before

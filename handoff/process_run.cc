@@ -87,25 +87,6 @@ absl::Status Process::StartSuccessor() {
   return absl::OkStatus();
 }
 
-v1::Status Process::MakeStatus() const {
-  v1::Status status;
-  status.set_pid(::getpid());
-  status.set_generation(generation_);
-  status.set_label(options_.label);
-  status.set_uptime_seconds(absl::ToDoubleSeconds(absl::Now() - started_));
-  status.set_blobs(belongings_.blobs.size());
-  for (const NamedDescriptor& named : belongings_.named) {
-    if (named.role == v1::Descriptors::LISTENER) {
-      status.set_listeners(status.listeners() + 1);
-    } else if (named.role == v1::Descriptors::OTHER) {
-      status.set_descriptors(status.descriptors() + 1);
-    }
-  }
-  std::lock_guard<std::mutex> lock(mu_);
-  status.set_state(state_);
-  return status;
-}
-
 void Process::Run() {
   if (taking_ != nullptr) RecordTaking();
   const int listener = belongings_.named.front().fd->get();
@@ -321,6 +302,7 @@ void Process::LetGoOfThePath() {
   // The answers, which still read of it, end first.
   callers_.clear();
   answers_.reset();
+  std::lock_guard<std::mutex> lock(mu_);
   belongings_.named.front().fd->reset();
 }
 

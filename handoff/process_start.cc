@@ -28,7 +28,7 @@ Process::Process(Options options, Wake wake,
                  std::unique_ptr<Rehearsal> rehearsal)
     : rehearsal_(std::move(rehearsal)),
       options_(std::move(options)),
-      report_(options_.observer),
+      report_(options_.observer, &events_),
       wake_(std::move(wake)),
       groups_(&roster_, wake_, options_.fault_seam) {}
 
@@ -128,6 +128,7 @@ absl::Status Process::StartFresh(UniqueFd listener) {
                                std::make_shared<UniqueFd>(std::move(listener))});
   generation_ = highest_generation_ = 1;
   roster_.SetGeneration(generation_);
+  events_.SetEpoch(EpochOf(generation_), generation_);
   report_(Event::Kind::kStarted, 0, "nobody served there");
   return absl::OkStatus();
 }

@@ -4,23 +4,28 @@
 #include <cstdint>
 
 #include "absl/strings/string_view.h"
+#include "handoff/event_log.h"
 #include "handoff/observer.h"
 
 namespace handoff {
 
-// Tells the observer, where there is one. Not thread-safe, as the observer need
-// not be.
+// Records what happens, and tells the observer, where there is one. Not
+// thread-safe, as the observer need not be.
 class Reporter {
  public:
-  explicit Reporter(Observer* observer) : observer_(observer) {}
+  // Borrowed; `observer` may be null.
+  Reporter(Observer* observer, EventLog* log) : observer_(observer), log_(log) {}
 
   void operator()(Event::Kind kind, uint64_t handoff_id,
                   absl::string_view text) const {
-    if (observer_ != nullptr) observer_->OnEvent({kind, handoff_id, text});
+    const Event event = {kind, handoff_id, text};
+    log_->Add(event);
+    if (observer_ != nullptr) observer_->OnEvent(event);
   }
 
  private:
   Observer* const observer_;
+  EventLog* const log_;
 };
 
 }  // namespace handoff
