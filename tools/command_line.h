@@ -8,10 +8,11 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "tools/command_model.h"
+#include "tools/verb.h"
 
 namespace handoff {
 
-enum class Verb { kHelp, kStatus, kList, kLedger, kRehearse };
 enum class Format { kText, kJson };
 
 // What the command was told to do.
@@ -19,6 +20,8 @@ struct CommandLine {
   Verb verb = Verb::kHelp;
   // Of kHelp: the verb that help is wanted for, "" for the command itself.
   std::string topic;
+  // Of kCompletion: "bash", "zsh" or "fish".
+  std::string shell;
   std::string path;
   Format format = Format::kText;
   absl::Duration timeout = absl::Seconds(5);
@@ -31,14 +34,13 @@ struct CommandLine {
 // What follows "--" is the command to rehearse.
 // INVALID_ARGUMENT, in words for people, where that is not a use of the
 // command.
-//
-// Not Abseil's flags: those end the process with 1 for an unknown flag, and 1
-// means here that the question was understood and failed.
 absl::StatusOr<CommandLine> ParseCommandLine(
     absl::Span<const absl::string_view> arguments);
 
 // Ends with a newline. `topic` as in CommandLine.
 std::string HelpText(absl::string_view topic);
+
+CommandModel ModelOfCommand();
 
 }  // namespace handoff
 

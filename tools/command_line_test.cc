@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
@@ -117,13 +118,19 @@ TEST(ParseCommandLineTest, SaysWhatIsWrong) {
   EXPECT_THAT(Complaint({"help", "list", "status"}), HasSubstr("too many"));
   EXPECT_THAT(Complaint({"list", "p"}), HasSubstr("too many: 'p'"));
   EXPECT_THAT(Complaint({"list"}), HasSubstr("list needs --handoff"));
-  EXPECT_THAT(Complaint({"list", "--handoff="}), HasSubstr("needs the path"));
+  EXPECT_THAT(Complaint({"list", "--handoff=", "--format=json"}),
+              HasSubstr("'--handoff=' needs a value"));
   EXPECT_THAT(Complaint({"list", "--handoff"}), HasSubstr("needs a value"));
   for (const absl::string_view option :
        {"--frob", "--frob=1", "-handoff=p", "--handoffs=p", "--hand=p", "-",
-        "--", "--=", "-x=handoff"}) {
+        "-x=handoff"}) {
     EXPECT_THAT(Complaint({"list", option}), HasSubstr("unknown option"));
   }
+  EXPECT_THAT(Complaint({"list", "--handoff=p", "++"}), HasSubstr("too many"));
+  EXPECT_THAT(Complaint({"list", "--handoff=p", "--"}),
+              HasSubstr("comes after '--'"));
+  EXPECT_THAT(Complaint({"completion"}), HasSubstr("needs the name of a shell"));
+  EXPECT_THAT(Complaint({"completion", "tcsh"}), HasSubstr("not 'tcsh'"));
   EXPECT_THAT(Complaint({"list", "--handoff=p", "--format=xml"}),
               HasSubstr("'xml'"));
   for (const absl::string_view value :
@@ -135,11 +142,54 @@ TEST(ParseCommandLineTest, SaysWhatIsWrong) {
 
 TEST(HelpTextTest, EachVerbHasItsOwnAndTheCommandNamesThemAll) {
   for (const absl::string_view verb :
-       {"help", "status", "list", "ledger", "rehearse"}) {
+       {"help", "completion", "status", "list", "ledger", "rehearse"}) {
     EXPECT_THAT(HelpText(verb),
                 StartsWith(std::string("usage: handoff ") + std::string(verb)));
     EXPECT_THAT(HelpText(""), HasSubstr(std::string(verb)));
   }
+}
+
+TEST(HelpTextTest, EachLineHasAtMost80Columns) {
+  std::vector<std::string> topics = {""};
+  for (const VerbText& verb : VerbTexts()) topics.emplace_back(verb.name);
+  for (const std::string& topic : topics) {
+    for (const absl::string_view line : absl::StrSplit(HelpText(topic), '\n')) {
+      EXPECT_LE(line.size(), 80u) << line;
+    }
+  }
+}
+
+const OptionModel* Find(const std::vector<OptionModel>& options,
+                        absl::string_view name) {
+  for (const OptionModel& option : options) {
+    if (option.name == name) return &option;
+  }
+  return nullptr;
+}
+
+TEST(ModelOfCommandTest, HasWhatCanBeCompleted) {
+  const CommandModel model = ModelOfCommand();
+  EXPECT_EQ(model.verbs.size(), VerbTexts().size());
+  for (const VerbModel& verb : model.verbs) {
+    SCOPED_TRACE(verb.name);
+    EXPECT_FALSE(verb.description.empty());
+    const OptionModel* const help = Find(verb.options, "--help");
+    ASSERT_NE(help, nullptr);
+    EXPECT_FALSE(help->takes_value);
+    EXPECT_EQ(verb.runs_command, verb.name == "rehearse");
+    if (verb.name == "completion") {
+      EXPECT_EQ(verb.values,
+                (std::vector<std::string>{"bash", "zsh", "fish"}));
+    }
+  }
+  const OptionModel* const format = Find(model.options, "--format");
+  ASSERT_NE(format, nullptr);
+  EXPECT_TRUE(format->takes_value);
+  EXPECT_EQ(format->values, (std::vector<std::string>{"text", "json"}));
+  const OptionModel* const path = Find(model.options, "--handoff");
+  ASSERT_NE(path, nullptr);
+  EXPECT_TRUE(path->path);
+  EXPECT_EQ(path->values, std::vector<std::string>());
 }
 
 }  // namespace

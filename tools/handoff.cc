@@ -21,6 +21,7 @@
 #include "handoff/query_format.h"
 #include "handoff/rehearsal.h"
 #include "tools/command_line.h"
+#include "tools/completion.h"
 
 namespace handoff {
 namespace {
@@ -142,6 +143,8 @@ ExitCode Run(const CommandLine& command) {
   switch (command.verb) {
     case Verb::kHelp:
       return Print(HelpText(command.topic));
+    case Verb::kCompletion:
+      return Print(CompletionScript(command.shell, ModelOfCommand()));
     case Verb::kStatus:
       break;
     case Verb::kList:

@@ -38,7 +38,8 @@ void ReadArguments(const fuzz::Asking& asking) {
     RequirePrintable(OnOneLine(command.status().message()) + "\n");
     return;
   }
-  Require(command->verb == Verb::kHelp || !command->path.empty(),
+  Require(command->verb == Verb::kHelp ||
+              command->verb == Verb::kCompletion || !command->path.empty(),
           "who asks knows whom");
   Require(command->timeout > absl::ZeroDuration() &&
               command->timeout <= absl::Hours(1),

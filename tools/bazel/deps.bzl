@@ -154,6 +154,13 @@ def handoff_dependencies():
         },
     )
 
+    # Headers alone.
+    maybe(
+        system_repository,
+        name = "cli11",
+        libraries = {":cli11": ""},
+    )
+
     # Headers alone: Boost.Asio needs no compiled part of Boost.
     maybe(
         system_repository,
