@@ -111,7 +111,7 @@ void Answers::Sweep() {
   }
 }
 
-absl::Status Answers::Start(Channel& channel, v1::Query::Kind kind,
+absl::Status Answers::Start(Channel& channel, v1::Query query,
                             absl::Time deadline) {
   Sweep();
   if (answers_.size() >= kMaxAnswers) {
@@ -119,8 +119,8 @@ absl::Status Answers::Start(Channel& channel, v1::Query::Kind kind,
   }
   Answer& answer = answers_.emplace_back(std::move(channel));
   try {
-    answer.thread = std::thread([this, &answer, kind, deadline] {
-      Run(answer.channel, kind, deadline);
+    answer.thread = std::thread([this, &answer, query = std::move(query), deadline] {
+      Run(answer.channel, query, deadline);
       answer.done.store(true);
       sources_.wake();
     });
@@ -133,8 +133,9 @@ absl::Status Answers::Start(Channel& channel, v1::Query::Kind kind,
   return absl::OkStatus();
 }
 
-void Answers::Run(Channel& channel, v1::Query::Kind kind,
+void Answers::Run(Channel& channel, const v1::Query& query,
                   absl::Time deadline) const {
+  const v1::Query::Kind kind = query.kind();
   Replies replies(channel, deadline);
   if (kind == v1::Query::STATUS) {
     *replies.reply().mutable_status() = sources_.status();
@@ -158,6 +159,8 @@ void Answers::Run(Channel& channel, v1::Query::Kind kind,
     }
   } else if (kind == v1::Query::LEDGER) {
     SendLedger(sources_.ledger->Get(), replies);
+  } else if (kind == v1::Query::DRAINED) {
+    sources_.ledger->Amend(query.drained());
   }
   replies.Finish();
 }

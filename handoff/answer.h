@@ -34,7 +34,7 @@ class Answers {
     const std::vector<NamedDescriptor>* named;
     std::vector<std::string> blobs;  // their names
     const Roster* roster;
-    const LedgerBook* ledger;
+    LedgerBook* ledger;
     std::function<v1::Status()> status;
     // Called, on any thread, when an answer is done: then Sweep().
     std::function<void()> wake;
@@ -47,7 +47,7 @@ class Answers {
   // Takes the channel over and answers on it. RESOURCE_EXHAUSTED, with the
   // channel left alone, where kMaxAnswers are under way or there can be no more
   // threads.
-  absl::Status Start(Channel& channel, v1::Query::Kind kind,
+  absl::Status Start(Channel& channel, v1::Query query,
                      absl::Time deadline);
   // Closes the connections of those that are done.
   void Sweep();
@@ -60,7 +60,7 @@ class Answers {
     std::atomic<bool> done{false};
   };
 
-  void Run(Channel& channel, v1::Query::Kind kind, absl::Time deadline) const;
+  void Run(Channel& channel, const v1::Query& query, absl::Time deadline) const;
 
   const Sources sources_;
   std::list<Answer> answers_;

@@ -237,7 +237,7 @@ void Giving::AddDescriptors() {
 absl::Status Giving::AddBlobs(bool first) {
   if (first) {
     google::protobuf::Any ledger;
-    ledger.PackFrom(process_.ledger->Get());
+    ledger.PackFrom(process_.ledger->HandOver());
     if (absl::Status s = builder_.AddBlob(kLedgerBlob, std::move(ledger));
         !s.ok()) {
       return s;

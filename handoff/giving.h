@@ -78,6 +78,7 @@ class Giving {
   // The successor only wants to know whether it could: nothing is given away.
   bool rehearsal() const { return machine_->hello().rehearsal(); }
   bool committed() const { return machine_->committed(); }
+  uint64_t handoff_id() const { return machine_->offer().handoff_id(); }
   bool rolled_back() const { return machine_->rolled_back(); }
   bool watching() const {
     return machine_->state() == PredecessorMachine::State::kWatching;

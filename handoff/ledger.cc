@@ -2,9 +2,31 @@
 
 #include <algorithm>
 #include <string>
+#include <unordered_set>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 namespace handoff {
+namespace {
+
+// Some 40 KiB: a frame has room for three times as many.
+constexpr int kMaxDrainedInFrame = 5000;
+
+using Ids = google::protobuf::RepeatedField<uint64_t>;
+
+void SplitIds(uint64_t handoff_id, const Ids& ids,
+              Ids* (v1::DrainedSessions::*field)(),
+              std::vector<v1::DrainedSessions>& parts) {
+  for (int i = 0; i < ids.size(); ++i) {
+    if (i % kMaxDrainedInFrame == 0) {
+      parts.emplace_back().set_handoff_id(handoff_id);
+    }
+    (parts.back().*field)()->Add(ids[i]);
+  }
+}
+
+}  // namespace
 
 void AddEntry(v1::LedgerHandoff& handoff, v1::LedgerEntry::Outcome outcome,
               absl::string_view category, absl::string_view name,
@@ -30,6 +52,14 @@ void CountEntries(v1::LedgerHandoff& handoff) {
   handoff.set_refused(counts[v1::LedgerEntry::REFUSED]);
   handoff.set_closed(counts[v1::LedgerEntry::CLOSED]);
   handoff.set_lost(counts[v1::LedgerEntry::LOST]);
+}
+
+void SplitDrained(const v1::DrainedSessions& drained,
+                  std::vector<v1::DrainedSessions>& parts) {
+  SplitIds(drained.handoff_id(), drained.ended(),
+           &v1::DrainedSessions::mutable_ended, parts);
+  SplitIds(drained.handoff_id(), drained.cut_off(),
+           &v1::DrainedSessions::mutable_cut_off, parts);
 }
 
 void LedgerBook::Inherit(const v1::Ledger& ledger) {
@@ -59,6 +89,61 @@ void LedgerBook::AddBlackout(uint64_t handoff_id, uint64_t sessions,
     blackout->set_sessions(sessions);
     blackout->set_milliseconds(milliseconds);
   }
+}
+
+void LedgerBook::Amend(const v1::DrainedSessions& drained) {
+  const std::unordered_set<uint64_t> ended(drained.ended().begin(),
+                                           drained.ended().end());
+  const std::unordered_set<uint64_t> cut_off(drained.cut_off().begin(),
+                                             drained.cut_off().end());
+  std::lock_guard<std::mutex> lock(mu_);
+  const auto handoff = std::find_if(
+      ledger_.mutable_handoffs()->begin(), ledger_.mutable_handoffs()->end(),
+      [&](const auto& h) { return h.handoff_id() == drained.handoff_id(); });
+  if (handoff == ledger_.mutable_handoffs()->end()) return;
+  uint64_t kept = 0;
+  uint64_t refused = 0;
+  for (v1::LedgerEntry& entry : *handoff->mutable_entries()) {
+    const bool by_itself = ended.count(entry.session()) != 0;
+    if (entry.category() != "session" ||
+        (!by_itself && cut_off.count(entry.session()) == 0)) {
+      continue;
+    }
+    if (entry.outcome() == v1::LedgerEntry::KEPT) {
+      ++kept;
+    } else if (entry.outcome() == v1::LedgerEntry::REFUSED) {
+      ++refused;
+    } else {
+      continue;
+    }
+    entry.set_outcome(v1::LedgerEntry::DRAINED);
+    absl::StrAppend(entry.mutable_reason(),
+                    entry.reason().empty() ? "" : "; ",
+                    by_itself ? "ended by itself"
+                              : "closed at the drain deadline");
+    v1::DrainedSessions& amendment = amendments_[drained.handoff_id()];
+    amendment.set_handoff_id(drained.handoff_id());
+    (by_itself ? amendment.mutable_ended() : amendment.mutable_cut_off())
+        ->Add(entry.session());
+  }
+  // Not by counting: some of the entries may be gone, and only counts be left.
+  handoff->set_kept(handoff->kept() - kept);
+  handoff->set_refused(handoff->refused() - refused);
+  handoff->set_drained(handoff->drained() + kept + refused);
+}
+
+v1::Ledger LedgerBook::HandOver() {
+  std::lock_guard<std::mutex> lock(mu_);
+  amendments_.clear();
+  return ledger_;
+}
+
+std::vector<v1::DrainedSessions> LedgerBook::TakeAmendments() {
+  std::lock_guard<std::mutex> lock(mu_);
+  std::vector<v1::DrainedSessions> parts;
+  for (const auto& [id, drained] : amendments_) SplitDrained(drained, parts);
+  amendments_.clear();
+  return parts;
 }
 
 v1::Ledger LedgerBook::Get() const {

@@ -2,7 +2,9 @@
 #define HANDOFF_LEDGER_H_
 
 #include <cstdint>
+#include <map>
 #include <mutex>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
@@ -21,6 +23,10 @@ void AddEntry(v1::LedgerHandoff& handoff, v1::LedgerEntry::Outcome outcome,
 // Sets the counts by the entries.
 void CountEntries(v1::LedgerHandoff& handoff);
 
+// Appends `drained` to `parts`, each small enough for one frame.
+void SplitDrained(const v1::DrainedSessions& drained,
+                  std::vector<v1::DrainedSessions>& parts);
+
 // What became of everything in the last handoffs. Bounded: the oldest handoffs
 // lose their entries first (their counts stay), then go. Thread-safe.
 class LedgerBook {
@@ -34,7 +40,16 @@ class LedgerBook {
   void Add(v1::LedgerHandoff handoff);
   void AddBlackout(uint64_t handoff_id, uint64_t sessions, double milliseconds);
 
+  // A predecessor has drained: sessions that the ledger calls kept or refused in
+  // that handoff become drained. Anything else is ignored.
+  void Amend(const v1::DrainedSessions& drained);
+
   v1::Ledger Get() const;
+  // The same, for a successor. What comes after it by Amend() is noted: the
+  // successor would not know.
+  v1::Ledger HandOver();
+  // What was noted since, split for frames.
+  std::vector<v1::DrainedSessions> TakeAmendments();
   // Without its entries.
   absl::optional<v1::LedgerHandoff> Last() const;
 
@@ -43,6 +58,8 @@ class LedgerBook {
 
   mutable std::mutex mu_;
   v1::Ledger ledger_;
+  // Since the last HandOver(), by handoff: what was not drained before.
+  std::map<uint64_t, v1::DrainedSessions> amendments_;
 };
 
 }  // namespace handoff

@@ -17,6 +17,7 @@
 #include "absl/time/clock.h"
 #include "absl/types/optional.h"
 #include "handoff/answer.h"
+#include "handoff/draining.h"
 #include "handoff/giving.h"
 #include "handoff/group_set.h"
 #include "handoff/handoff.h"
@@ -123,9 +124,8 @@ class Process : public Handoff {
   // Whoever drains must not hold a socket at which nobody accepts: where the
   // successor ends too, the path would be taken and nobody be there.
   void LetGoOfThePath();
-  // A successor serves and the watch is over: until nothing is left, or the
-  // deadline, which counts from the first call.
-  void Drain(bool stopping, absl::Time now);
+  // A successor serves and nobody is watched any more.
+  Draining& BeginDraining(bool stopping, absl::Time now);
   void Finish(absl::StatusOr<Ended> ended);
   absl::Time NextWake(absl::Time now) const;
   // Whether this process answers at the handoff socket.
@@ -171,8 +171,7 @@ class Process : public Handoff {
   uint64_t cut_at_ = 0;
   std::unique_ptr<Giving> giving_;
   std::unique_ptr<Answers> answers_;
-  // When what was kept is given up; unset until the watch is over.
-  absl::optional<absl::Time> drained_by_;
+  std::unique_ptr<Draining> draining_;  // null until the watch is over
   std::list<Caller> callers_;
   bool finished_ = false;  // Wait() has its answer
   absl::optional<Child> child_;

@@ -118,6 +118,7 @@ void Process::Run() {
     if (quit) {
       // Stop() and then the end is no crash.
       if (stopping && taking_ != nullptr) taking_->Retire(now);
+      if (!in_charge()) BeginDraining(/*stopping=*/true, now).End();
       return;
     }
     if (polled[1].revents != 0) Accept(now);
@@ -139,8 +140,8 @@ absl::Time Process::NextWake(absl::Time now) const {
   if (taking_ != nullptr) wake = std::min(wake, taking_->NextWake(now));
   if (giving_ != nullptr && !giving_->over()) {
     wake = std::min(wake, giving_->NextWake(now));
-  } else if (drained_by_.has_value() && !finished_) {
-    wake = std::min(wake, *drained_by_);
+  } else if (draining_ != nullptr) {
+    wake = std::min(wake, draining_->NextWake());
   }
   return wake;
 }
@@ -262,7 +263,7 @@ void Process::Answer(Channel channel, const v1::Frame& frame, absl::Time now) {
   if (frame.has_query()) {
     // A tool's answer is timed by the clock on the wall, as the tool itself is.
     const absl::Status started = answers_->Start(
-        channel, frame.query().kind(), absl::Now() + kAnswerTime);
+        channel, frame.query(), absl::Now() + kAnswerTime);
     if (!started.ok()) Refuse(channel, v1::Refuse::BUSY, started.message());
     return;
   }
@@ -306,14 +307,16 @@ void Process::LetGoOfThePath() {
   belongings_.named.front().fd->reset();
 }
 
-void Process::Drain(bool stopping, absl::Time now) {
+Draining& Process::BeginDraining(bool stopping, absl::Time now) {
   LetGoOfThePath();
-  if (!drained_by_.has_value()) {
-    drained_by_ = now + options_.deadlines.drain;
+  if (draining_ == nullptr) {
     // After Stop() the service ends what it has by itself.
-    if (!stopping) groups_.Drain();
+    draining_ = std::make_unique<Draining>(
+        Draining::Process{&options_, &roster_, &groups_, &ledger_, &report_,
+                          wake_},
+        giving_->handoff_id(), /*ask_groups=*/!stopping, now);
   }
-  if (roster_.size() == 0 || now >= *drained_by_) Finish(Ended::kHandedOff);
+  return *draining_;
 }
 
 void Process::Advance(absl::Time now) {
@@ -337,7 +340,9 @@ void Process::Advance(absl::Time now) {
     if (giving_->committed() && !ours_again) {
       if (to_child) child_deadline_ = absl::InfiniteFuture();
       roster_.SetOnEnd(wake_);
-      if (giving_->over()) Drain(stopping, now);
+      if (giving_->over() && BeginDraining(stopping, now).Step(now)) {
+        Finish(Ended::kHandedOff);
+      }
     } else if (ours_again) {
       roster_.SetOnEnd(nullptr);
       if (giving_->rolled_back()) ++highest_generation_;

@@ -70,13 +70,11 @@ TrustPolicy WithOwner(TrustPolicy trust, absl::string_view path) {
   return trust;
 }
 
-}  // namespace
-
-absl::StatusOr<v1::QueryReply> Ask(absl::string_view path, v1::Query::Kind kind,
-                                   absl::Duration timeout,
-                                   const TrustPolicy& trust,
-                                   const ReplyLimits& limits,
-                                   pid_t* answered_by) {
+absl::StatusOr<v1::QueryReply> AskThis(absl::string_view path, v1::Query query,
+                                       absl::Duration timeout,
+                                       const TrustPolicy& trust,
+                                       const ReplyLimits& limits,
+                                       pid_t* answered_by) {
   const absl::Time deadline = absl::Now() + timeout;
   absl::StatusOr<UniqueFd> socket = ConnectTo(path);
   if (!socket.ok()) return socket.status();
@@ -89,8 +87,9 @@ absl::StatusOr<v1::QueryReply> Ask(absl::string_view path, v1::Query::Kind kind,
   // Who we are, for a kernel that does not say it itself (before Linux 6.5).
   const absl::StatusOr<UniqueFd> self = OwnPidfd();
   if (!self.ok()) return self.status();
+  const v1::Query::Kind kind = query.kind();
   v1::Frame question;
-  question.mutable_query()->set_kind(kind);
+  *question.mutable_query() = std::move(query);
   const absl::Status sent =
       channel->SendBefore(deadline, question, {self->get()});
   // Closed already: it may have said why, which can still be read.
@@ -106,6 +105,27 @@ absl::StatusOr<v1::QueryReply> Ask(absl::string_view path, v1::Query::Kind kind,
     *answered_by = channel->peer()->credentials.pid;
   }
   return reply;
+}
+
+}  // namespace
+
+absl::StatusOr<v1::QueryReply> Ask(absl::string_view path, v1::Query::Kind kind,
+                                   absl::Duration timeout,
+                                   const TrustPolicy& trust,
+                                   const ReplyLimits& limits,
+                                   pid_t* answered_by) {
+  v1::Query query;
+  query.set_kind(kind);
+  return AskThis(path, std::move(query), timeout, trust, limits, answered_by);
+}
+
+absl::Status TellDrained(absl::string_view path,
+                         const v1::DrainedSessions& drained,
+                         absl::Duration timeout, const TrustPolicy& trust) {
+  v1::Query query;
+  query.set_kind(v1::Query::DRAINED);
+  *query.mutable_drained() = drained;
+  return AskThis(path, std::move(query), timeout, trust, {}, nullptr).status();
 }
 
 }  // namespace handoff

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -37,6 +38,12 @@ absl::StatusOr<v1::QueryReply> Ask(absl::string_view path, v1::Query::Kind kind,
                                    const TrustPolicy& trust = {},
                                    const ReplyLimits& limits = {},
                                    pid_t* answered_by = nullptr);
+
+// Tells whoever serves at `path` what became of sessions that a handoff had left
+// with this process, for its ledger. Codes as Ask().
+absl::Status TellDrained(absl::string_view path,
+                         const v1::DrainedSessions& drained,
+                         absl::Duration timeout, const TrustPolicy& trust);
 
 }  // namespace handoff
 

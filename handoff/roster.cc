@@ -310,6 +310,18 @@ void Roster::Release(const std::vector<std::shared_ptr<Session>>& moved) {
   }
 }
 
+v1::DrainedSessions Roster::Kept() const {
+  v1::DrainedSessions kept;
+  std::lock_guard<std::mutex> lock(mu_);
+  for (const auto& [id, session] : kept_) {
+    const bool ended = sessions_.count(id) == 0;
+    (ended ? kept.mutable_ended() : kept.mutable_cut_off())->Add(id);
+  }
+  std::sort(kept.mutable_ended()->begin(), kept.mutable_ended()->end());
+  std::sort(kept.mutable_cut_off()->begin(), kept.mutable_cut_off()->end());
+  return kept;
+}
+
 std::vector<v1::LedgerEntry> Roster::Outcomes() const {
   std::lock_guard<std::mutex> lock(mu_);
   std::vector<v1::LedgerEntry> entries = ended_;

@@ -104,6 +104,9 @@ class Roster {
   void Release(const std::vector<std::shared_ptr<Session>>& moved);
   // What the handoff did with each session.
   std::vector<v1::LedgerEntry> Outcomes() const;
+  // Of the sessions that it left here: who has ended, and who has not. Without
+  // the handoff's id.
+  v1::DrainedSessions Kept() const;
 
   // After a crash of the successor: of the sessions that moved from groups that
   // take back, those that nobody touched are sessions again, by group. The

@@ -8,8 +8,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "tests/process/toy_process.h"
 
@@ -223,50 +221,6 @@ TEST_F(HandoffTest, AKeptSessionIsGivenUpAtTheDrainDeadline) {
   ASSERT_TRUE(second.WaitReady());
   EXPECT_EQ(first.WaitExit(), 0) << first.Said();
   EXPECT_EQ(kept.Line(), "<end>");
-}
-
-TEST_F(HandoffTest, TheDrainDeadlineCountsFromTheEndOfTheWatch) {
-  ToyProcess first(With({{"watch", "700ms"}, {"drain", "700ms"}}));
-  ASSERT_TRUE(first.WaitReady());
-  ToyClient kept(first.port());
-  EXPECT_EQ(kept.Ask("keep"), "ok");
-  const absl::Time before_the_commit = absl::Now();
-  ToyProcess second(With());
-  ASSERT_TRUE(second.WaitReady());
-  EXPECT_EQ(first.WaitExit(), 0) << first.Said();
-  EXPECT_GE(absl::Now() - before_the_commit, absl::Milliseconds(1400))
-      << "the watch was taken off the drain";
-}
-
-TEST_F(HandoffTest, AGroupThatDrainsEndsWhatItKeptWhenTheWatchIsOver) {
-  ToyProcess first(With({{"farewell", "1"}, {"drain", "60s"}}));
-  ASSERT_TRUE(first.WaitReady());
-  ToyClient kept(first.port());
-  EXPECT_EQ(kept.Ask("keep"), "ok");
-  ToyProcess second(With({{"farewell", "1"}}));
-  ASSERT_TRUE(second.WaitReady());
-  EXPECT_EQ(kept.Line(), "bye");
-  EXPECT_EQ(kept.Line(), "<end>");
-  EXPECT_TRUE(first.Has("event watch-ended") ||
-              first.WaitFor("event watch-ended") != "")
-      << first.Said();
-  EXPECT_EQ(first.WaitExit(), 0) << first.Said();
-}
-
-TEST_F(HandoffTest, NoGroupDrainsAfterARollBack) {
-  ToyProcess first(With({{"farewell", "1"}, {"watch", "60s"}}));
-  ASSERT_TRUE(first.WaitReady());
-  ToyClient kept(first.port());
-  EXPECT_EQ(kept.Ask("keep"), "ok");
-  {
-    ToyProcess second(With());
-    ASSERT_TRUE(second.WaitReady());
-    ASSERT_NE(first.WaitFor("event released"), "") << first.Said();
-  }  // killed
-  ASSERT_NE(first.WaitFor("event rolled-back"), "") << first.Said();
-  EXPECT_EQ(kept.Ask("echo a"), "echo a");
-  first.Signal(SIGTERM);
-  EXPECT_EQ(first.WaitExit(), 3) << first.Said();
 }
 
 TEST_F(HandoffTest, SessionsThatTheSuccessorRefusesStayWithThePredecessor) {
