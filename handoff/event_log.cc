@@ -94,6 +94,7 @@ v1::EventHistory EventLog::History(uint64_t after) const {
 
 std::deque<v1::EventRecord>::const_iterator EventLog::After(
     uint64_t after) const {
+  if (OfAnother(after)) return events_.begin();
   return std::upper_bound(events_.begin(), events_.end(), after,
                           [](uint64_t number, const v1::EventRecord& event) {
                             return number < event.sequence();
@@ -103,7 +104,7 @@ std::deque<v1::EventRecord>::const_iterator EventLog::After(
 EventLog::Batch EventLog::Read(uint64_t after, size_t most) const {
   std::lock_guard<std::mutex> lock(mu_);
   Batch batch;
-  batch.missed = after < dropped_;
+  batch.missed = after < dropped_ || OfAnother(after);
   auto it = After(after);
   const auto left = static_cast<size_t>(std::distance(it, events_.end()));
   batch.events.assign(it,

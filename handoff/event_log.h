@@ -14,17 +14,23 @@
 
 namespace handoff {
 
-// A process of this generation numbers its events within this epoch; one that has
-// rolled back, within the epoch after that of the successor that crashed.
+// The blobs in which events are handed over: what there is in the first round,
+// and what came since, at the cut. Sent to a successor that says that it reads
+// state of the first name.
+inline constexpr char kEventsBlob[] = "handoff.events";
+inline constexpr char kEventsTailBlob[] = "handoff.events.tail";
+
+// A process of this generation numbers its events within this epoch; one that
+// has rolled back, within the epoch after that of the successor that crashed.
 inline uint64_t EpochOf(uint64_t generation) { return 2 * generation; }
 
 // The last events of a service, over its generations: bounded, and handed over
 // as the ledger is. Thread-safe.
 //
 // Sequence numbers rise over all generations, with gaps: a process numbers its
-// events within an epoch, and the epochs of its successor are higher. So whoever
-// has seen an event of a predecessor, even one from after the cut, goes on at the
-// successor with what comes after it, and gets nothing twice.
+// events within an epoch, and the epochs of its successor are higher. So
+// whoever has seen an event of a predecessor, even one from after the cut, goes
+// on at the successor with what comes after it, and gets nothing twice.
 class EventLog {
  public:
   static constexpr size_t kMaxEvents = 1'024;
@@ -47,7 +53,9 @@ class EventLog {
     // Whether there were others after `after` that are gone.
     bool missed = false;
   };
-  // At most `most` events whose numbers are higher than `after`.
+  // At most `most` events whose numbers are higher than `after`. Where that is
+  // higher than any, it is of a service that ended, and this one began anew:
+  // then from the beginning, and others were missed.
   Batch Read(uint64_t after, size_t most) const;
   // 0 where there is none.
   uint64_t last() const;
@@ -60,6 +68,9 @@ class EventLog {
   // With the lock.
   void Number(v1::EventRecord& record);
   void Trim();
+  bool OfAnother(uint64_t number) const {
+    return next_ != 0 && number >= next_;
+  }
   std::deque<v1::EventRecord>::const_iterator After(uint64_t after) const;
 
   mutable std::mutex mu_;

@@ -172,6 +172,17 @@ TEST(EventLogTest, AfterARollBackTheNumbersAreAboveTheSuccessors) {
   EXPECT_EQ(TextsAfter(next, old.last()), Texts({"serves"}));
 }
 
+TEST(EventLogTest, ANumberOfAServiceThatHasEndedStartsFromTheBeginning) {
+  EventLog old;
+  old.SetEpoch(EpochOf(7), 7);
+  Note(old, "a");
+  EventLog fresh;
+  Begin(fresh, {"started"});
+  EXPECT_EQ(TextsAfter(fresh, old.last()), Texts({"started"}));
+  EXPECT_TRUE(fresh.Read(old.last(), 1).missed);
+  fresh.WaitFor(old.last(), absl::InfiniteFuture());  // does not block
+}
+
 TEST(EventLogTest, AHistoryThatMakesNoSenseIsCutDown) {
   v1::EventHistory history;
   for (int i = 1; i <= 1'000'000; ++i) {

@@ -1,7 +1,5 @@
 #include "handoff/giving.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -137,7 +135,9 @@ void Giving::Carry(PredecessorMachine::Command command, absl::Time now) {
 }
 
 void Giving::RollBack() {
-  // First: whoever connects has waited since the crash.
+  process_.events->SetEpoch(EpochOf(process_.generation + 1) + 1,
+                            process_.own_generation);
+  // Before all else: whoever connects has waited since the crash.
   process_.groups->ThawReleased();
   auto returned = process_.roster->TakeBack(process_.options->limits);
   std::set<uint64_t> ids;
@@ -197,6 +197,7 @@ bool Giving::ServeGroups(absl::Time now) {
         machine_->Abort(v1::Abort::SNAPSHOT, std::string(s.message()), now);
         break;
       }
+      AddEvents(kEventsTailBlob);
       SendBatches(now);
       machine_->OnCut(groups.cut_at(), now);
       break;
@@ -267,6 +268,23 @@ absl::Status Giving::AddBlobs(bool first) {
   return absl::OkStatus();
 }
 
+void Giving::AddEvents(absl::string_view blob) {
+  const auto& reads = machine_->hello().reads();
+  if (std::none_of(reads.begin(), reads.end(), [](const v1::StateType& type) {
+        return type.name() == kEventsBlob;
+      })) {
+    return;
+  }
+  const v1::EventHistory history = process_.events->History(events_sent_);
+  if (!history.events().empty()) {
+    events_sent_ = history.events().rbegin()->sequence();
+  }
+  google::protobuf::Any value;
+  value.PackFrom(history);
+  // Not worth a handoff: without it the successor begins with its own.
+  builder_.AddBlob(blob, std::move(value)).IgnoreError();
+}
+
 bool Giving::AddSnapshots(absl::Time now) {
   bool added = false;
   for (GroupSnapshot& snapshot : process_.groups->TakeSnapshots()) {
@@ -289,66 +307,6 @@ void Giving::SendBatches(absl::Time now) {
   for (OutgoingFrame& batch : builder_.Take()) {
     machine_->AddBatch(std::move(batch), now);
   }
-}
-
-void Giving::NoteProgress(absl::Time now) {
-  const State state = machine_->state();
-  if (state == seen_) return;
-  const State before = std::exchange(seen_, state);
-  Reach(process_.options->fault_seam, "state",
-        PredecessorMachine::Name(state), link_.channel().fd());
-  const pid_t pid = peer() == nullptr ? 0 : peer()->credentials.pid;
-  if (machine_->refused()) {
-    Say(Event::Kind::kRefused, machine_->why().message());
-  } else if (machine_->aborted()) {
-    if (before != State::kAborting) {
-      task_ = Task::kNone;
-      process_.groups->Cancel();
-      Say(Event::Kind::kAborted, machine_->why().message());
-      Record(now);
-    }
-  } else if (state == State::kFirstRound) {
-    Say(Event::Kind::kHandoffBegun,
-        absl::StrCat("to pid ", pid, ", label ",
-                     Printable(machine_->hello().label()),
-                     rehearsal() ? ", which only rehearses" : ""));
-  } else if (state == State::kAwaitReady) {
-    Say(Event::Kind::kPreCopied, "the successor has a copy of everything");
-  } else if (state == State::kSecondRound) {
-    Say(Event::Kind::kReadyReceived, "the successor could serve");
-  } else if (state == State::kFrozen) {
-    Say(Event::Kind::kFinalSent, "the successor may commit");
-  } else if (state == State::kReleasing) {
-    Say(Event::Kind::kCommitted, absl::StrCat("pid ", pid, " serves now"));
-  } else if (state == State::kWatching) {
-    Say(Event::Kind::kReleased,
-        task_ == Task::kRelease
-            ? "a group does not release; watching the successor"
-            : "copies closed; watching the successor");
-    Record(now);
-  } else if (machine_->rolled_back()) {
-    recorded_ = false;
-    Record(now);
-  } else if (before == State::kWatching || before == State::kReleasing) {
-    process_.roster->DropCopies();
-    Say(Event::Kind::kWatchEnded, "the successor is on its own");
-    Record(now);
-  }
-}
-
-void Giving::Record(absl::Time now) {
-  if (machine_->refused() || std::exchange(recorded_, true)) return;
-  v1::LedgerHandoff handoff;
-  handoff.set_handoff_id(machine_->offer().handoff_id());
-  handoff.set_result(machine_->aborted() ? "aborted" : "committed");
-  handoff.set_reason(std::string(machine_->why().message()));
-  handoff.set_predecessor_pid(::getpid());
-  if (peer() != nullptr) handoff.set_successor_pid(peer()->credentials.pid);
-  handoff.set_generation(process_.generation + 1);
-  handoff.set_started_at(static_cast<uint64_t>(absl::ToUnixNanos(started_)));
-  handoff.set_seconds(absl::ToDoubleSeconds(now - begun_));
-  for (v1::LedgerEntry& entry : entries_) *handoff.add_entries() = entry;
-  process_.ledger->Add(std::move(handoff));
 }
 
 }  // namespace handoff

@@ -12,11 +12,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "handoff/batch_builder.h"
+#include "handoff/event_log.h"
 #include "handoff/group_set.h"
 #include "handoff/handoff.h"
 #include "handoff/ledger.h"
 #include "handoff/link.h"
+#include "handoff/phase_clock.h"
 #include "handoff/protocol/predecessor_machine.h"
 #include "handoff/reporter.h"
 #include "handoff/roster.h"
@@ -47,9 +50,11 @@ class Giving {
     Roster* roster;
     GroupSet* groups;
     LedgerBook* ledger;
+    EventLog* events;
     const Reporter* report;
     // The highest that was given out so far: a successor that crashed had one.
     uint64_t generation;
+    uint64_t own_generation;
   };
 
   // `hello` came on `channel`, whose peer is trusted. The answer is ready then,
@@ -80,9 +85,8 @@ class Giving {
   bool committed() const { return machine_->committed(); }
   uint64_t handoff_id() const { return machine_->offer().handoff_id(); }
   bool rolled_back() const { return machine_->rolled_back(); }
-  bool watching() const {
-    return machine_->state() == PredecessorMachine::State::kWatching;
-  }
+  // Empty where it was aborted, or is over.
+  absl::optional<v1::HandoffProgress> Progress();
   const PeerIdentity* peer() { return link_.channel().peer(); }
 
  private:
@@ -97,9 +101,13 @@ class Giving {
   void AddDescriptors();
   void AddOutcomes(const Belongings& belongings, const v1::Ready& ready);
   absl::Status AddBlobs(bool first);
+  // Those since the last call, for a successor that knows the blob.
+  void AddEvents(absl::string_view blob);
   // True where there were any.
   bool AddSnapshots(absl::Time now);
   void SendBatches(absl::Time now);
+  absl::string_view PhaseNow() const;
+  void NotePhase(absl::Time now);
   void NoteProgress(absl::Time now);
   void Record(absl::Time now);
   void Say(Event::Kind kind, absl::string_view text) const;
@@ -112,6 +120,8 @@ class Giving {
   Task task_ = Task::kNone;
   BatchBuilder builder_;
   std::map<std::string, std::string> sent_blobs_;
+  uint64_t events_sent_ = 0;
+  PhaseClock phases_;
   std::vector<v1::LedgerEntry> entries_;
   absl::Time started_;  // by the clock on the wall, for the ledger
   absl::Time begun_;

@@ -165,6 +165,7 @@ absl::optional<v1::LedgerHandoff> LedgerBook::Last() const {
   summary.set_started_at(last.started_at());
   summary.set_seconds(last.seconds());
   *summary.mutable_blackouts() = last.blackouts();
+  *summary.mutable_phases() = last.phases();
   summary.set_moved(last.moved());
   summary.set_kept(last.kept());
   summary.set_drained(last.drained());

@@ -148,7 +148,9 @@ TEST(SplitDrainedTest, EachPartFitsIntoAFrame) {
 TEST(LedgerBookTest, BlackoutsGoToTheirHandoff) {
   LedgerBook book;
   book.Add(Handoff(1, 1, 0));
-  book.Add(Handoff(2, 1, 0));
+  v1::LedgerHandoff second = Handoff(2, 1, 0);
+  second.add_phases()->set_name("pre-copy");
+  book.Add(second);
   book.AddBlackout(2, 10, 1.5);
   EXPECT_EQ(book.Get().handoffs(0).blackouts_size(), 0);
   ASSERT_EQ(book.Get().handoffs(1).blackouts_size(), 1);
@@ -157,6 +159,7 @@ TEST(LedgerBookTest, BlackoutsGoToTheirHandoff) {
   EXPECT_EQ(book.Last()->handoff_id(), 2u);
   EXPECT_EQ(book.Last()->entries_size(), 0);
   EXPECT_EQ(book.Last()->blackouts_size(), 1);
+  EXPECT_EQ(book.Last()->phases_size(), 1);
 }
 
 TEST(LedgerBookTest, InheritsWhatThePredecessorHad) {

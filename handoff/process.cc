@@ -185,6 +185,7 @@ absl::Status Process::ApplyChanges() {
   }
   for (const std::string& name : changes.blobs) {
     if (absl::Status s = RestoreBlobValue(name); !s.ok()) return s;
+    if (name == kEventsTailBlob) InheritEvents(name);
   }
   return absl::OkStatus();
 }

@@ -1,7 +1,6 @@
 #ifndef HANDOFF_PROCESS_H_
 #define HANDOFF_PROCESS_H_
 
-#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <list>
@@ -92,6 +91,7 @@ class Process : public Handoff {
                        SessionReceiver* receiver);
   absl::Status ApplyChanges();
   absl::Status RestoreBlobValue(const std::string& name);
+  void InheritEvents(const std::string& blob);
   v1::Ready MakeReady();
   void AdoptUntouched();
   // What was taken and what was not claimed, as entries.
@@ -185,7 +185,7 @@ class Process : public Handoff {
   bool quit_ = false;
   bool spawning_ = false;  // a child was started and has not ended
   bool busy_ = false;      // a handoff is under way, or done
-  absl::optional<Child> new_child_;
+  absl::optional<std::pair<Child, std::string>> new_child_;  // and its path
   // Groups whose first poll has returned, and when.
   std::vector<std::pair<int, uint64_t>> first_polls_;
   std::string state_ = "serving";

@@ -7,9 +7,13 @@
 #include <mutex>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "handoff/fd/open_descriptors.h"
+#include "handoff/memory_use.h"
 #include "handoff/process.h"
+#include "handoff/protocol/frame.h"
+#include "handoff/transport/spawn.h"
 
 namespace handoff {
 
@@ -37,8 +41,17 @@ v1::Status ProcessControl::GetStatus() const {
     *status.mutable_last_handoff() = *std::move(last);
   }
   status.set_accepting(true);
+  const MemoryUse memory = ReadMemoryUse();
+  status.set_resident_bytes(memory.resident);
+  status.set_memory_limit(memory.limit);
   std::lock_guard<std::mutex> lock(process.mu_);
   status.set_state(process.state_);
+  if (progress_.has_value()) *status.mutable_handoff() = *progress_;
+  if (Locked()) {
+    status.mutable_lock()->set_reason(lock_->reason);
+    status.mutable_lock()->set_expires_at(
+        static_cast<uint64_t>(absl::ToUnixNanos(lock_->expiry)));
+  }
   return status;
 }
 
@@ -66,22 +79,175 @@ std::vector<v1::InventoryItem> ProcessControl::GetInventory() const {
 
 const EventLog& ProcessControl::events() const { return process_->events_; }
 
-void ProcessControl::Audit(absl::string_view) {}
-
-absl::Status ProcessControl::StartSuccessor(const std::string&) {
-  return absl::UnimplementedError("StartSuccessor");
+void ProcessControl::Audit(absl::string_view text) {
+  {
+    std::lock_guard<std::mutex> lock(process_->mu_);
+    if (audits_.size() == kMaxAudits) {
+      ++audits_dropped_;
+      return;
+    }
+    audits_.push_back(Printable(text));
+  }
+  process_->wake_();
 }
 
-absl::Status ProcessControl::Abort(absl::string_view, absl::Time) {
-  return absl::UnimplementedError("Abort");
+void ProcessControl::ReportAudits() {
+  std::deque<std::string> audits;
+  uint64_t dropped;
+  {
+    std::lock_guard<std::mutex> lock(process_->mu_);
+    audits.swap(audits_);
+    dropped = std::exchange(audits_dropped_, 0);
+  }
+  for (const std::string& text : audits) {
+    process_->report_(Event::Kind::kAudit, 0, text);
+  }
+  if (dropped != 0) {
+    process_->report_(Event::Kind::kAudit, 0,
+                      absl::StrCat("and ", dropped, " more at that moment"));
+  }
 }
 
-absl::Status ProcessControl::Lock(absl::string_view, absl::Time) {
-  return absl::UnimplementedError("Lock");
+absl::Status ProcessControl::StartSuccessor(const std::string& executable) {
+  std::vector<std::string> arguments = process_->options_.arguments;
+  if (arguments.empty()) arguments.emplace_back();
+  arguments[0] = executable;
+  return Launch(executable, arguments);
+}
+
+absl::Status ProcessControl::Launch(const std::string& executable,
+                                    const std::vector<std::string>& arguments) {
+  Process& process = *process_;
+  {
+    std::lock_guard<std::mutex> lock(process.mu_);
+    const std::string why =
+        process.stopping_    ? "this process is stopping"
+        : process.spawning_  ? "a successor was started and still runs"
+        : process.busy_      ? "a handoff is under way or done"
+        : Locked()           ? LockedText()
+        : executable.empty() ? "Options::executable is not set"
+                             : "";
+    if (!why.empty()) return absl::FailedPreconditionError(why);
+    process.spawning_ = true;
+  }
+  auto child = SpawnSuccessor(executable, arguments);
+  std::lock_guard<std::mutex> lock(process.mu_);
+  if (!child.ok()) {
+    process.spawning_ = false;
+    return child.status();
+  }
+  process.new_child_.emplace(*std::move(child), executable);
+  process.wake_();
+  return absl::OkStatus();
+}
+
+bool ProcessControl::Locked() const {
+  return lock_.has_value() && absl::Now() < lock_->expiry;
+}
+
+std::string ProcessControl::LockedText() const {
+  if (!Locked()) return "";
+  return absl::StrCat("locked until ",
+                      absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", lock_->expiry,
+                                       absl::UTCTimeZone()),
+                      ": ", lock_->reason);
+}
+
+absl::Status ProcessControl::Lock(absl::string_view reason, absl::Time expiry) {
+  std::lock_guard<std::mutex> lock(process_->mu_);
+  if (process_->busy_) {
+    return absl::FailedPreconditionError("a handoff is under way or done");
+  }
+  if (expiry <= absl::Now()) {
+    return absl::InvalidArgumentError("the lock's expiry has passed");
+  }
+  lock_ = {Printable(reason), expiry};
+  return absl::OkStatus();
 }
 
 absl::Status ProcessControl::Unlock() {
-  return absl::UnimplementedError("Unlock");
+  std::lock_guard<std::mutex> lock(process_->mu_);
+  const bool locked = Locked();
+  lock_.reset();
+  return locked ? absl::OkStatus()
+                : absl::FailedPreconditionError("there is no lock");
+}
+
+absl::Status ProcessControl::Abort(absl::string_view reason,
+                                   absl::Time deadline) {
+  auto call = std::make_shared<AbortCall>();
+  call->reason = absl::StrCat("aborted by an operator: ", reason);
+  std::unique_lock<std::mutex> lock(process_->mu_);
+  if (ended_) return absl::FailedPreconditionError("no handoff is under way");
+  aborts_.push_back(call);
+  process_->wake_();
+  const auto done = [&] { return call->result.has_value(); };
+  if (deadline == absl::InfiniteFuture()) {
+    aborts_changed_.wait(lock, done);
+  } else {
+    aborts_changed_.wait_until(lock, absl::ToChronoTime(deadline), done);
+  }
+  aborts_.remove(call);
+  if (done()) return *call->result;
+  return absl::DeadlineExceededError(
+      "the handoff was told to abort and has not ended yet");
+}
+
+void ProcessControl::Finish(AbortCall& call, absl::Status result) {
+  call.result = std::move(result);
+  aborts_changed_.notify_all();
+}
+
+void ProcessControl::CarryAborts(absl::Time now) {
+  Process& process = *process_;
+  Giving* giving = process.giving_.get();
+  std::unique_lock<std::mutex> lock(process.mu_);
+  for (const std::shared_ptr<AbortCall>& call : aborts_) {
+    if (call->result.has_value() || call->handoff != 0 || call->child != 0) {
+      continue;
+    }
+    if (giving == nullptr && process.child_.has_value()) {
+      // It has not even said Hello.
+      call->child = process.child_->pid;
+      process.child_deadline_ = now;
+    } else if (giving == nullptr) {
+      Finish(*call, absl::FailedPreconditionError("no handoff is under way"));
+    } else {
+      giving->Abort(call->reason, now);
+      call->handoff = giving->handoff_id();
+      if (giving->committed()) {
+        Finish(*call,
+               absl::FailedPreconditionError("the handoff is committed"));
+      }
+    }
+  }
+}
+
+void ProcessControl::EndAborts() {
+  const Process& process = *process_;
+  const uint64_t handoff =
+      process.giving_ == nullptr ? 0 : process.giving_->handoff_id();
+  const pid_t child = process.child_.has_value() ? process.child_->pid : 0;
+  std::lock_guard<std::mutex> lock(process.mu_);
+  for (const std::shared_ptr<AbortCall>& call : aborts_) {
+    const bool carried = call->handoff != 0 || call->child != 0;
+    if (call->result.has_value() || !carried) continue;
+    if ((call->handoff == 0 || call->handoff != handoff) &&
+        (call->child == 0 || call->child != child)) {
+      Finish(*call, absl::OkStatus());
+    }
+  }
+}
+
+void ProcessControl::End() {
+  ReportAudits();
+  std::lock_guard<std::mutex> lock(process_->mu_);
+  ended_ = true;
+  for (const std::shared_ptr<AbortCall>& call : aborts_) {
+    if (!call->result.has_value()) {
+      Finish(*call, absl::FailedPreconditionError("no handoff is under way"));
+    }
+  }
 }
 
 }  // namespace handoff

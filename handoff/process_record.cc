@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/time/clock.h"
 #include "handoff/process.h"
 #include "handoff/staged_state.h"
@@ -35,7 +36,7 @@ void Process::AddTaken(v1::LedgerHandoff& handoff) {
              claimed_[i] ? "" : "not claimed by the successor");
   }
   for (const auto& [name, blob] : inventory.blobs()) {
-    if (name == kLedgerBlob) continue;
+    if (absl::StartsWith(name, "handoff.")) continue;  // the library's
     const bool taken = blob_restorers_.count(name) != 0;
     AddEntry(handoff, taken ? v1::LedgerEntry::MOVED : v1::LedgerEntry::REFUSED,
              "blob", name, 0, taken ? "" : "not claimed by the successor");
@@ -62,6 +63,7 @@ void Process::RecordTaking() {
       static_cast<uint64_t>(absl::ToUnixNanos(taking_->offered_at())));
   handoff.set_seconds(
       absl::ToDoubleSeconds(absl::Now() - taking_->offered_at()));
+  taking_->phases().AddTo(handoff);
   AddTaken(handoff);
   for (const auto& [session, taken] : taken_) {
     ++taken_by_group_[roster_.GroupOf(*taken.session)];

@@ -101,6 +101,7 @@ absl::Status Process::Rehearse() {
   AddFailed();
   const std::string how = Verdict(report);
   absl::Status status = taking_->Rehearse(how);
+  taking_->phases().AddTo(report);
   if (status.ok() && report.refused() == 0) {
     report.set_result("passed");
     status = absl::CancelledError(how);

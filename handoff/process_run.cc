@@ -65,26 +65,7 @@ void Process::Stop() {
 }
 
 absl::Status Process::StartSuccessor() {
-  {
-    std::lock_guard<std::mutex> lock(mu_);
-    const char* why = stopping_ ? "this process is stopping"
-                      : spawning_ ? "a successor was started and still runs"
-                      : busy_     ? "a handoff is under way or done"
-                      : options_.executable.empty()
-                          ? "Options::executable is not set"
-                          : nullptr;
-    if (why != nullptr) return absl::FailedPreconditionError(why);
-    spawning_ = true;
-  }
-  auto child = SpawnSuccessor(options_.executable, options_.arguments);
-  std::lock_guard<std::mutex> lock(mu_);
-  if (!child.ok()) {
-    spawning_ = false;
-    return child.status();
-  }
-  new_child_ = *std::move(child);
-  wake_();
-  return absl::OkStatus();
+  return control_.Launch(options_.executable, options_.arguments);
 }
 
 void Process::Run() {
@@ -108,6 +89,7 @@ void Process::Run() {
            static_cast<int>(std::clamp<int64_t>(wait, 0, 3'600'000)));
     if (polled[0].revents != 0) wake_.Clear();
     now = MonotonicNow();
+    control_.ReportAudits();
     bool quit;
     bool stopping;
     {
@@ -119,15 +101,17 @@ void Process::Run() {
       // Stop() and then the end is no crash.
       if (stopping && taking_ != nullptr) taking_->Retire(now);
       if (!in_charge()) BeginDraining(/*stopping=*/true, now).End();
-      return;
+      return control_.End();
     }
     if (polled[1].revents != 0) Accept(now);
     if (answers_ != nullptr) answers_->Sweep();
     RecordBlackouts();
     TakeChild(now);
     Hear(now);
+    control_.CarryAborts(now);
     Advance(now);
     WatchChild(now);
+    control_.EndAborts();
   }
 }
 
@@ -165,18 +149,18 @@ void Process::Accept(absl::Time now) {
 }
 
 void Process::TakeChild(absl::Time now) {
-  absl::optional<Child> child;
+  absl::optional<std::pair<Child, std::string>> started;
   {
     std::lock_guard<std::mutex> lock(mu_);
-    child.swap(new_child_);
+    started.swap(new_child_);
   }
-  if (!child.has_value()) return;
+  if (!started.has_value()) return;
+  auto& [child, executable] = *started;
   report_(Event::Kind::kNote, 0,
-          absl::StrCat("started ", options_.executable, " as pid ",
-                       child->pid));
-  auto channel = Channel::Create(std::move(child->socket),
+          absl::StrCat("started ", executable, " as pid ", child.pid));
+  auto channel = Channel::Create(std::move(child.socket),
                                  {options_.trust, options_.use_scm_pidfd});
-  child_ = *std::move(child);
+  child_ = std::move(child);
   if (!channel.ok()) {
     child_deadline_ = now;
     return;
@@ -271,21 +255,18 @@ void Process::Answer(Channel channel, const v1::Frame& frame, absl::Time now) {
     return Refuse(channel, v1::Refuse::MALFORMED,
                   "the first frame is neither hello nor query");
   }
-  bool stopping;
+  std::string why;
   {
     std::lock_guard<std::mutex> lock(mu_);
-    stopping = stopping_;
+    why = stopping_ ? "this process is stopping"
+          : giving_ != nullptr ? "a handoff is under way or done; try again"
+                               : control_.LockedText();
+    busy_ |= why.empty();  // from here on nobody locks
   }
-  if (stopping) {
-    return Refuse(channel, v1::Refuse::BUSY, "this process is stopping");
-  }
-  if (giving_ != nullptr) {
-    return Refuse(channel, v1::Refuse::BUSY,
-                  "a handoff is under way or done; try again");
-  }
+  if (!why.empty()) return Refuse(channel, v1::Refuse::BUSY, why);
   auto giving = Giving::Create(
-      {&options_, &belongings_, &roster_, &groups_, &ledger_, &report_,
-       highest_generation_},
+      {&options_, &belongings_, &roster_, &groups_, &ledger_, &events_,
+       &report_, highest_generation_, generation_},
       channel, frame, now);
   if (!giving.ok()) {
     return Refuse(channel, v1::Refuse::LIMITS, giving.status().message());
@@ -353,8 +334,10 @@ void Process::Advance(absl::Time now) {
   if (stopping && (giving_ == nullptr || giving_->committed())) {
     Finish(Ended::kStopped);
   }
+  auto progress = giving_ == nullptr ? absl::nullopt : giving_->Progress();
   std::lock_guard<std::mutex> lock(mu_);
   busy_ = giving_ != nullptr;
+  control_.SetProgress(std::move(progress));
   state_ = stopping                 ? "stopping"
            : giving_ == nullptr     ? "serving"
            : !giving_->committed()  ? "handing off"

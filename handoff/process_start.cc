@@ -17,6 +17,12 @@
 #include "handoff/transport/rendezvous.h"
 
 namespace handoff {
+namespace {
+
+// What a full log of events can come to.
+constexpr uint64_t kMaxEventsBytes = 1 << 20;
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Handoff>> Handoff::Start(Options options) {
   auto process = Process::Start(std::move(options));
@@ -133,6 +139,19 @@ absl::Status Process::StartFresh(UniqueFd listener) {
   return absl::OkStatus();
 }
 
+void Process::InheritEvents(const std::string& blob) {
+  const auto& blobs = taking_->inventory().blobs();
+  const auto it = blobs.find(blob);
+  if (it == blobs.end()) return;
+  Limits limits;
+  limits.state_bytes = kMaxEventsBytes;
+  auto value = DecodeBlob(it->second, limits);
+  v1::EventHistory history;
+  if (value.ok() && value->UnpackTo(&history)) return events_.Inherit(history);
+  report_(Event::Kind::kNote, taking_->offer().handoff_id(),
+          "the predecessor's events cannot be read");
+}
+
 absl::Status Process::Inherit() {
   took_over_ = true;
   generation_ = highest_generation_ = taking_->offer().generation() + 1;
@@ -155,6 +174,7 @@ absl::Status Process::Inherit() {
               "the predecessor's ledger cannot be read");
     }
   }
+  InheritEvents(kEventsBlob);
   return absl::OkStatus();
 }
 

@@ -89,6 +89,16 @@ std::string FormatBlackout(const v1::LedgerHandoff& handoff) {
       percentile(0.50), percentile(0.99), groups.back().first, total);
 }
 
+std::string FormatProgress(const v1::HandoffProgress& progress) {
+  return absl::StrFormat(
+      "handoff:      %d%s, %s since %s, %d of %d sessions, to pid %d, label "
+      "%s\n",
+      progress.handoff_id(), progress.rehearsal() ? ", a rehearsal" : "",
+      WordOrNothing(progress.phase()), FormatTime(progress.phase_started_at()),
+      progress.sessions_sent(), progress.sessions_total(),
+      progress.successor_pid(), WordOrNothing(progress.successor_label()));
+}
+
 // What both FormatStatus and FormatLedger say of a handoff.
 std::string FormatHandoff(const v1::LedgerHandoff& handoff) {
   std::string text = absl::StrFormat(
@@ -224,12 +234,18 @@ std::string FormatStatus(const v1::Status& status) {
       "descriptors:  %d\n"
       "blobs:        %d\n"
       "sessions:     %d\n"
-      "open:         %d descriptors of %d\n"
-      "last handoff: ",
+      "open:         %d descriptors of %d\n",
       status.pid(), WordOrNothing(status.label()), status.generation(),
       OnOneLine(status.state()), FormatAge(status.uptime_seconds()),
       status.listeners(), status.descriptors(), status.blobs(),
       status.sessions(), status.open_descriptors(), status.descriptor_limit());
+  if (status.has_lock()) {
+    absl::StrAppend(&text, "locked until: ",
+                    FormatTime(status.lock().expires_at()), ": ",
+                    OnOneLine(status.lock().reason()), "\n");
+  }
+  if (status.has_handoff()) text += FormatProgress(status.handoff());
+  text += "last handoff: ";
   if (!status.has_last_handoff()) return text + "none\n";
   const v1::LedgerHandoff& last = status.last_handoff();
   std::vector<std::string> counts;

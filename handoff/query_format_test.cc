@@ -59,6 +59,39 @@ TEST(FormatStatusTest, BeforeAnyHandoff) {
             "last handoff: none\n");
 }
 
+TEST(FormatStatusTest, WhileAHandoffIsUnderWay) {
+  const auto status = Parse<v1::Status>(R"pb(
+    state: "handing off"
+    handoff {
+      handoff_id: 77
+      phase: "pre-copy"
+      successor_pid: 300
+      successor_label: "v 3"
+      started_at: 1700000000000000000
+      phase_started_at: 1700000001000000000
+      sessions_sent: 12
+      sessions_total: 8000
+    }
+  )pb");
+  EXPECT_THAT(FormatStatus(status),
+              HasSubstr("handoff:      77, pre-copy since "
+                        "2023-11-14T22:13:21Z, 12 of 8000 sessions, to pid "
+                        "300, label \"v 3\"\nlast handoff: none\n"));
+  v1::Status rehearsal = status;
+  rehearsal.mutable_handoff()->set_rehearsal(true);
+  EXPECT_THAT(FormatStatus(rehearsal),
+              HasSubstr("handoff:      77, a rehearsal, pre-copy since"));
+}
+
+TEST(FormatStatusTest, WhileHandoffsAreLockedOut) {
+  const auto status = Parse<v1::Status>(R"pb(
+    lock { reason: "the disk\nis full" expires_at: 1700000000000000000 }
+  )pb");
+  EXPECT_THAT(FormatStatus(status),
+              HasSubstr("locked until: 2023-11-14T22:13:20Z: the "
+                        "disk\\x0ais full\nlast handoff: none\n"));
+}
+
 TEST(FormatStatusTest, AfterAHandoff) {
   const auto status = Parse<v1::Status>(R"pb(
     pid: 200

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "handoff/clock.h"
+#include "handoff/event_log.h"
 #include "handoff/fd/open_descriptors.h"
 #include "handoff/protocol/frame.h"
 
@@ -70,6 +71,10 @@ absl::StatusOr<std::unique_ptr<Taking>> Taking::Create(const Options& options,
     reads->set_lowest(type.lowest);
     reads->set_highest(type.highest);
   }
+  v1::StateType* events = config.hello.add_reads();
+  events->set_name(kEventsBlob);
+  events->set_lowest(1);
+  events->set_highest(1);
   const OpenDescriptors open = CountOpenDescriptors();
   config.hello.set_descriptor_headroom(
       open.limit > open.count + kReserve ? open.limit - open.count - kReserve
@@ -119,9 +124,11 @@ absl::Status Taking::Carry(SuccessorMachine::Command command,
       if (absl::Status s = MapWord(now); !s.ok()) {
         machine_->Abort(v1::Abort::MALFORMED, std::string(s.message()), now);
       }
+      phases_.Begin("pre-copy", now);
       return absl::OkStatus();
     case Command::kStaged:
       staged_ = true;
+      phases_.Begin("staging", now);
       Say(Event::Kind::kPreCopied, "this process has a copy of everything");
       return absl::OkStatus();
     case Command::kDecode:
@@ -131,9 +138,14 @@ absl::Status Taking::Carry(SuccessorMachine::Command command,
       return absl::OkStatus();
     case Command::kServe:
       serving_ = true;
+      now = MonotonicNow();
+      phases_.Begin("frozen", std::min(now, absl::FromUnixNanos(
+                                   static_cast<int64_t>(cut_at()))));
+      phases_.End(now);
       return absl::OkStatus();
     case Command::kAdopt:
       staged_ = serving_ = adopted_ = true;
+      phases_.End(now);
       Say(Event::Kind::kAdopted, "the predecessor died");
       return absl::OkStatus();
     case Command::kReleased:
@@ -201,6 +213,7 @@ void Taking::CatchUp(absl::Time now) {
 absl::Status Taking::Rehearse(const std::string& how) {
   CatchUp(MonotonicNow());
   machine_->OnTime(MonotonicNow());  // restoring has its deadline here too
+  phases_.End(MonotonicNow());
   // Closed, and not known to be dead: that shows soon.
   const absl::Status status =
       RunUntil([this] { return !over() && !link_.closed(); },
@@ -224,6 +237,7 @@ absl::Status Taking::Commit(v1::Ready ready,
   if (!serving_) {
     machine_->Ready(std::move(ready), MonotonicNow());
     if (machine_->state() == State::kReady) {
+      phases_.Begin("changes", MonotonicNow());
       // Without receiving: what comes now is acknowledged once it is restored.
       link_.Flush(*machine_, MonotonicNow());
       Say(Event::Kind::kReadySent, "this process could serve");

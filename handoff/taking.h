@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "handoff/handoff.h"
 #include "handoff/link.h"
+#include "handoff/phase_clock.h"
 #include "handoff/protocol/staged_inventory.h"
 #include "handoff/protocol/successor_machine.h"
 #include "handoff/reporter.h"
@@ -68,6 +69,8 @@ class Taking {
   uint64_t cut_at() const { return machine_->final_counts().cut_at(); }
   // When the offer came.
   absl::Time offered_at() const { return offered_at_; }
+  // Up to the commit, by this side's clock.
+  const PhaseClock& phases() const { return phases_; }
   // The predecessor died before Final.
   bool adopted() const { return adopted_; }
   // 0 where it has not spoken.
@@ -97,6 +100,7 @@ class Taking {
   std::unique_ptr<SuccessorMachine> machine_;
   SuccessorMachine::State seen_ = SuccessorMachine::State::kAwaitOffer;
   absl::Time offered_at_;
+  PhaseClock phases_;
   bool staged_ = false;
   bool serving_ = false;
   bool adopted_ = false;

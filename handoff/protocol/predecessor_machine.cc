@@ -336,6 +336,12 @@ void PredecessorMachine::EndLiveRound(absl::Time now) {
 }
 
 void PredecessorMachine::OnSent(absl::Time now) {
+  if (const OutgoingFrame* sent = outbox_.Next();
+      sent != nullptr && state_ <= State::kAwaitReady) {
+    sessions_sent_ +=
+        static_cast<uint64_t>(sent->frame.sessions().records_size());
+    pre_copied_sent_ |= sent->frame.has_pre_copied();
+  }
   outbox_.Sent(now);
   EndLiveRound(now);
 }

@@ -115,6 +115,11 @@ class PredecessorMachine {
   const v1::Offer& offer() const { return config_.offer; }
   // From kSecondRound on.
   const v1::Ready& ready() const { return ready_; }
+  // How many the successor must hold when it has read everything so far.
+  uint64_t sessions() const { return sessions_.size(); }
+  // Of the first round: how many have gone out, and whether all has.
+  uint64_t sessions_sent() const { return sessions_sent_; }
+  bool pre_copied_sent() const { return pre_copied_sent_; }
 
  private:
   void Enter(State state, absl::Time deadline);
@@ -160,6 +165,8 @@ class PredecessorMachine {
   std::unordered_set<uint64_t> sessions_;
   std::set<std::string> blobs_;
   uint64_t named_ = 0;
+  uint64_t sessions_sent_ = 0;
+  bool pre_copied_sent_ = false;
 };
 
 }  // namespace handoff

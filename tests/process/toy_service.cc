@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "tests/process/fault.h"
+#include "tests/process/toy_control.h"
 #include "tests/process/toy_group.h"
 
 namespace handoff::toy {
@@ -254,6 +255,11 @@ int RunToyService(const Settings& settings) {
     }
   }
   for (auto& group : groups) group->Run();
+  std::unique_ptr<ToyControl> control;
+  if (const std::string path = read.Text("control", ""); !path.empty()) {
+    control = std::make_unique<ToyControl>(
+        &handoff->control(), ControlPath(path, handoff->generation()));
+  }
   Print(absl::StrCat("ready ", ::getpid(), " ", handoff->generation(), " ",
                      PortOf(*listener)));
 
@@ -269,6 +275,7 @@ int RunToyService(const Settings& settings) {
   const absl::StatusOr<Ended> ended = handoff->Wait();
   pthread_kill(signals.native_handle(), SIGTERM);
   signals.join();
+  control.reset();
   for (auto& group : groups) group->Join();
   handoff.reset();  // before the groups that it borrows
   if (!ended.ok()) return Fail(ended.status());

@@ -42,6 +42,7 @@
 //   scm_pidfd=0              identity as before Linux 6.5
 //   exe=PATH                 what SIGUSR2 starts
 //   drop_type=1              takes no sessions
+//   control=PATH             answers at PATH.GENERATION: see toy_control.h
 //
 // On standard output: "event KIND TEXT" for each event, "failed STATUS" and exit
 // code 1 where it cannot start, "ready PID GENERATION PORT" when it serves,
