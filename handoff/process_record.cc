@@ -73,10 +73,8 @@ void Process::RecordTaking() {
       lost_[session] = kept.type();  // with the process that kept it
       continue;
     }
-    const bool refused =
-        refused_.count(session) != 0 || receivers_.count(kept.type()) == 0;
     AddEntry(handoff,
-             refused ? v1::LedgerEntry::REFUSED : v1::LedgerEntry::KEPT,
+             kept.refused() ? v1::LedgerEntry::REFUSED : v1::LedgerEntry::KEPT,
              "session", kept.type(), session, kept.reason());
   }
   for (const uint64_t session : inventory.closed()) {

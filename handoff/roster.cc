@@ -8,7 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "handoff/fd/descriptor_details.h"
 #include "handoff/fd/fd_description.h"
 #include "handoff/protocol/frame.h"
 
@@ -119,7 +118,6 @@ void Roster::EndSession(Session& session, End end) {
           Entry(v1::LedgerEntry::CLOSED, session, "ended during the handoff"));
     }
     on_end = on_end_;
-    gone_.notify_all();
   }
   if (on_end) on_end();
 }
@@ -132,11 +130,6 @@ void Roster::NoteChanged(Session& session) {
   if (tracked != changed_.end() && it != sessions_.end()) {
     tracked->second.push_back(it->second);
   }
-}
-
-void Roster::Keep(Session& session, absl::string_view reason) {
-  std::lock_guard<std::mutex> lock(mu_);
-  session.keep_reason_ = std::string(reason);
 }
 
 absl::Status Roster::AddDescriptor(Session& session, absl::string_view name,
@@ -177,7 +170,7 @@ absl::Status Roster::CloseDescriptor(Session& session, absl::string_view name) {
   return absl::OkStatus();
 }
 
-std::vector<v1::InventoryItem> Roster::Inventory(bool details) const {
+std::vector<v1::InventoryItem> Roster::Inventory() const {
   std::vector<v1::InventoryItem> items;
   std::vector<std::vector<SharedFd>> held;  // so none is closed meanwhile
   const absl::Time now = absl::Now();
@@ -192,8 +185,6 @@ std::vector<v1::InventoryItem> Roster::Inventory(bool details) const {
       item.set_age_seconds(
           absl::ToDoubleSeconds(now - session->opened_at()));
       item.set_handoffs(session->handoffs());
-      item.set_group(session->group_);
-      item.set_keep_reason(session->keep_reason_);
       held.emplace_back();
       for (const Session::Descriptor& d : session->descriptors_) {
         item.add_descriptor_names(d.name);
@@ -206,10 +197,6 @@ std::vector<v1::InventoryItem> Roster::Inventory(bool details) const {
       auto info = DescribeDescriptor(fd->get());
       *items[i].add_descriptors() =
           info.ok() ? *std::move(info) : v1::DescriptorInfo();
-      if (details) {
-        *items[i].add_details() =
-            ReadDescriptorDetails(fd->get()).value_or(v1::DescriptorDetails());
-      }
     }
     held[i].clear();
   }
@@ -318,11 +305,9 @@ void Roster::Release(const std::vector<std::shared_ptr<Session>>& moved) {
   std::lock_guard<std::mutex> lock(mu_);
   for (const std::shared_ptr<Session>& session : moved) {
     session->ended_ = true;
-    session->moved_ = true;
     closed.push_back(std::exchange(session->descriptors_, {}));
     sessions_.erase(session->id());
   }
-  gone_.notify_all();
 }
 
 v1::DrainedSessions Roster::Kept() const {
@@ -344,11 +329,10 @@ std::vector<v1::LedgerEntry> Roster::Outcomes() const {
     if (sent_.count(id) != 0) {
       entries.push_back(Entry(v1::LedgerEntry::MOVED, *session, ""));
     } else if (const auto it = kept_.find(id); it != kept_.end()) {
-      const bool refused = refused_.count(id) != 0 ||
-                           refused_types_.count(session->type()) != 0;
-      entries.push_back(Entry(
-          refused ? v1::LedgerEntry::REFUSED : v1::LedgerEntry::KEPT, *session,
-          it->second.reason()));
+      entries.push_back(
+          Entry(it->second.refused() ? v1::LedgerEntry::REFUSED
+                                     : v1::LedgerEntry::KEPT,
+                *session, it->second.reason()));
     }
   }
   return entries;

@@ -56,7 +56,11 @@ void Roster::Snapshot(Group& group, Session& session, uint64_t handoff,
     session.changed_ = false;
     if (kept_.count(session.id()) != 0) return;
     std::string reason = session.keep_reason_;
-    if (const auto it = refused_.find(session.id()); it != refused_.end()) {
+    const bool can_move = reason.empty();
+    if (!can_move) {
+      // Whatever the successor takes.
+    } else if (const auto it = refused_.find(session.id());
+               it != refused_.end()) {
       reason = it->second.empty() ? "the successor refused it" : it->second;
     } else if (refused_types_.count(session.type()) != 0) {
       reason = "the successor takes no sessions of this type";
@@ -66,6 +70,7 @@ void Roster::Snapshot(Group& group, Session& session, uint64_t handoff,
       kept.set_id(session.id());
       kept.set_type(session.type());
       kept.set_reason(Printable(reason));
+      kept.set_refused(can_move);
       sent_.erase(session.id());
       dropped = std::exchange(copies_[session.id()], {});
       copies_.erase(session.id());
