@@ -1,14 +1,12 @@
 #ifndef HANDOFF_PROCESS_CONTROL_H_
 #define HANDOFF_PROCESS_CONTROL_H_
 
-#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -91,10 +89,6 @@ class ProcessControl : public Control {
   bool ended_ = false;
   absl::optional<HandoffLock> lock_;
   absl::optional<v1::HandoffProgress> progress_;
-
-  // Of SetAccepting().
-  std::mutex accepting_mu_;  // held while the groups are told
-  std::atomic<bool> accepting_{true};
 };
 
 }  // namespace handoff

@@ -1,5 +1,5 @@
-// A small HTTP service whose binary can be replaced while it serves. README.md
-// has the flags, the routes, and how to upgrade it.
+// A small HTTP and gRPC service whose binary can be replaced while it serves.
+// README.md has the flags, the routes, and how to upgrade it.
 
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "handoff/handoff.h"
+#include "server/grpc_service.h"
 #include "server/log.h"
 #include "server/process_setup.h"
 #include "server/server_state.pb.h"
@@ -47,9 +48,12 @@ absl::StatusOr<Options> MakeOptions(const Settings& settings, char** argv,
   Options options;
   options.path = settings.handoff;
   options.label = settings.label;
-  options.state_types = {{kHttp, kLowestStateVersion,
-                          settings.max_state_version,
-                          v1::HttpConnection::descriptor()}};
+  options.state_types = {
+      {kHttp, kLowestStateVersion, settings.max_state_version,
+       v1::HttpConnection::descriptor()},
+      // Also without --grpc, so that it can be left out of
+      // the next process's flags.
+      {kGrpc}};
   options.deadlines.staging = settings.staging_deadline;
   options.deadlines.frozen = settings.frozen_deadline;
   options.deadlines.watch = settings.watch;
@@ -62,8 +66,8 @@ absl::StatusOr<Options> MakeOptions(const Settings& settings, char** argv,
   return options;
 }
 
-// Until the process has to end; the exit code.
-int ServeUntilEnd(Handoff& handoff, Service& service,
+// Until the process has to end; the exit code. `grpc` may be null.
+int ServeUntilEnd(Handoff& handoff, Service& service, GrpcService* grpc,
                   const Settings& settings) {
   std::atomic<bool> stopping{false};
   Signals signals([&](int number) {
@@ -77,6 +81,7 @@ int ServeUntilEnd(Handoff& handoff, Service& service,
     if (stopping.exchange(true)) {
       Log("asked to stop again: waiting for no more answers");
       service.EndDrain();
+      if (grpc != nullptr) grpc->EndDrain();
       return;
     }
     Log("asked to stop: draining");
@@ -92,7 +97,10 @@ int ServeUntilEnd(Handoff& handoff, Service& service,
     Log(absl::StrCat("handoffs have failed for good: ",
                      ended.status().ToString()));
   }
-  const size_t cut_off = service.Drain(settings.drain_deadline);
+  const absl::Time until = MonotonicNow() + settings.drain_deadline;
+  if (grpc != nullptr) grpc->BeginDrain();
+  size_t cut_off = service.Drain(settings.drain_deadline);
+  if (grpc != nullptr) cut_off += grpc->AwaitDrained(until - MonotonicNow());
   Log(absl::StrCat("stopped; connections that had to be closed: ", cut_off));
   return ended.ok() ? kOk : kFailed;
 }
@@ -107,12 +115,15 @@ int Main(int argc, char** argv) {
   if (!options.ok()) return Complain(options.status(), "cannot start");
   const absl::StatusOr<size_t> descriptors = RaiseDescriptorLimit();
   if (!descriptors.ok()) return Complain(descriptors.status(), "cannot start");
+  // HTTP and gRPC may each have as many.
   const size_t max_connections =
-      ConnectionsFor(*descriptors, settings->max_connections);
+      ConnectionsFor(settings->grpc.empty() ? *descriptors : *descriptors / 2,
+                     settings->max_connections);
 
   // The workers outlive the Handoff, which calls them as long as it is there.
   ServiceInfo info;
   Service service(&info, settings->workers, max_connections);
+  std::unique_ptr<GrpcService> grpc;
   absl::StatusOr<std::unique_ptr<Handoff>> handoff =
       Handoff::Start(*std::move(options));
   if (!handoff.ok()) {
@@ -136,6 +147,18 @@ int Main(int argc, char** argv) {
   if (!address.ok()) return Complain(address.status(), "cannot listen");
   service.Register(**handoff);
   service.Listen(*listener);
+  std::string addresses = absl::StrCat("http=", *address);
+  if (!settings->grpc.empty()) {
+    auto made = GrpcService::Create(&info, max_connections);
+    if (!made.ok()) return Complain(made.status(), "cannot start gRPC");
+    grpc = *std::move(made);
+    const auto listens = grpc->Listen(**handoff, settings->grpc);
+    if (!listens.ok()) {
+      return ComplainOfFlags(listens.status(),
+                             absl::StrCat("cannot listen at ", settings->grpc));
+    }
+    absl::StrAppend(&addresses, " grpc=", *listens);
+  }
   absl::Status ready = (*handoff)->TakeSessions(kHttp, &service);
   service.StartThreads();
   if (ready.ok()) ready = (*handoff)->Ready();
@@ -149,17 +172,19 @@ int Main(int argc, char** argv) {
     return Complain(ready, "cannot take over");
   }
   service.Serve();
+  if (grpc != nullptr) grpc->Serve();
   if (max_connections < settings->max_connections) {
     Log(absl::StrCat("RLIMIT_NOFILE is ", *descriptors, ": at most ",
                      max_connections, " connections"));
   }
 
-  printf("ready pid=%d generation=%llu http=%s\n", static_cast<int>(info.pid),
-         static_cast<unsigned long long>(info.generation), address->c_str());
+  printf("ready pid=%d generation=%llu %s\n", static_cast<int>(info.pid),
+         static_cast<unsigned long long>(info.generation), addresses.c_str());
   fflush(stdout);
 
-  const int code = ServeUntilEnd(**handoff, service, *settings);
+  const int code = ServeUntilEnd(**handoff, service, grpc.get(), *settings);
   service.Stop();
+  if (grpc != nullptr) grpc->Stop();
   return code;
 }
 

@@ -21,13 +21,17 @@ ABSL_FLAG(std::string, http, "tcp:127.0.0.1:8080",
           "where to serve HTTP: tcp:HOST:PORT, tcp:[V6]:PORT or unix:/PATH; "
           "port 0 lets the kernel choose. A predecessor's listener is used "
           "wherever it listens");
+ABSL_FLAG(std::string, grpc, "",
+          "where to serve gRPC, with addresses as for --http; nowhere without "
+          "it");
 ABSL_FLAG(std::string, handoff, "",
           "path of the Unix socket at which processes of this service meet; "
           "required");
 ABSL_FLAG(std::string, label, "", "shown by /whoami and by tools");
 ABSL_FLAG(int, workers, 2, "event loops, each with a thread");
 ABSL_FLAG(uint64_t, max_connections, 10000,
-          "connections at the same time; fewer where RLIMIT_NOFILE is too low");
+          "connections at the same time, HTTP and gRPC each; fewer where "
+          "RLIMIT_NOFILE is too low");
 ABSL_FLAG(uint64_t, max_header_bytes, 32768,
           "request target, header names and values; 431 beyond it");
 ABSL_FLAG(uint64_t, max_body_bytes, 67108864, "request body; 413 beyond it");
@@ -147,6 +151,9 @@ absl::Status CheckSettings(const Settings& s) {
   if (!IsAddress(s.http)) {
     return Wrong("http", s.http, "tcp:HOST:PORT, tcp:[V6]:PORT or unix:/PATH");
   }
+  if (!s.grpc.empty() && !IsAddress(s.grpc)) {
+    return Wrong("grpc", s.grpc, "tcp:HOST:PORT, tcp:[V6]:PORT or unix:/PATH");
+  }
   if (s.label.size() > kMaxNameBytes) {
     return Wrong("label", "...", absl::StrCat(kMaxNameBytes, " bytes"));
   }
@@ -217,6 +224,7 @@ absl::StatusOr<Settings> ReadFlags(int argc, char** argv) {
 
   Settings s;
   s.http = absl::GetFlag(FLAGS_http);
+  s.grpc = absl::GetFlag(FLAGS_grpc);
   s.handoff = absl::GetFlag(FLAGS_handoff);
   s.label = absl::GetFlag(FLAGS_label);
   s.workers = absl::GetFlag(FLAGS_workers);

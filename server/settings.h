@@ -14,6 +14,7 @@ namespace handoff::server {
 // What the command line asks for, checked.
 struct Settings {
   std::string http;
+  std::string grpc;  // empty: none
   std::string handoff;
   std::string label;
   int workers = 0;

@@ -49,6 +49,7 @@ TEST(SettingsTest, EveryBadFlagIsOneLineThatNamesIt) {
       {"--http=tcp:127.0.0.1:65536", "tcp:HOST:PORT"},
       {"--http=tcp::80", "tcp:HOST:PORT"},
       {"--http=unix:here", "unix:/PATH"},
+      {"--grpc=50051", "tcp:HOST:PORT"},
       {"--handoff=", "--handoff"},
       {"--watch=10", "--watch=10"},
       {"--watch=-1s", "--watch=-1s"},

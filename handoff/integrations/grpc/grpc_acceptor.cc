@@ -109,9 +109,8 @@ void GrpcAcceptor::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-size_t GrpcAcceptor::DrainAll(absl::Duration timeout) {
-  bool begun = false;
-  Post([this, &begun] {
+void GrpcAcceptor::BeginDrain() {
+  Post([this] {
     // What the kernel has accepted already, before it is reset at our end.
     for (Listener& listener : listeners_) {
       if (MayAccept(listener)) Accept(listener);
@@ -120,13 +119,16 @@ size_t GrpcAcceptor::DrainAll(absl::Duration timeout) {
     PollListeners();
     Drain();
     std::lock_guard<std::mutex> lock(mutex_);
-    begun = true;
+    drain_begun_ = true;
     none_left_.notify_all();
   });
+}
+
+size_t GrpcAcceptor::AwaitDrained(absl::Duration timeout) {
   std::unique_lock<std::mutex> lock(mutex_);
-  none_left_.wait(lock, [&] { return begun; });
-  none_left_.wait_for(lock, absl::ToChronoNanoseconds(timeout),
-                      [&] { return count_ == 0 || end_drain_; });
+  none_left_.wait_for(lock, absl::ToChronoNanoseconds(timeout), [this] {
+    return (drain_begun_ && count_ == 0) || end_drain_;
+  });
   return count_;
 }
 

@@ -40,7 +40,8 @@ namespace handoff {
 //   handoff->Ready()
 //   acceptor->Start({server.get()})
 //   handoff->Wait()
-//   acceptor->DrainAll(timeout)  // where Wait() says kStopped
+//   acceptor->BeginDrain()  // where Wait() says kStopped
+//   acceptor->AwaitDrained(timeout)
 //   acceptor->Stop(); server->Shutdown(now); then the Handoff ends
 //
 // Each connection is a session with one descriptor, "client", which is a
@@ -90,11 +91,12 @@ class GrpcAcceptor final : public Group {
   // After Ready(): serves. `servers` are those whose health is to be told.
   void Start(std::vector<::grpc::Server*> servers);
 
-  // For SIGTERM, after Start(): accepts no more, does what Drain() does, and
-  // blocks until every connection has ended, at most `timeout`. Returns how
-  // many are left.
-  size_t DrainAll(absl::Duration timeout);
-  // Makes DrainAll() wait no longer. Any thread.
+  // For SIGTERM, after Start(): accepts no more, and does what Drain() does.
+  void BeginDrain();
+  // Then blocks until every connection has ended, at most `timeout`. Returns
+  // how many are left.
+  size_t AwaitDrained(absl::Duration timeout);
+  // Makes AwaitDrained() wait no longer. Any thread.
   void EndDrain();
 
   // Ends the thread: accepts no more, touches no connection. After Wait(), and
@@ -159,6 +161,7 @@ class GrpcAcceptor final : public Group {
   std::condition_variable none_left_;
   std::vector<std::function<void()>> posted_;
   size_t count_ = 0;  // of sessions_
+  bool drain_begun_ = false;
   bool end_drain_ = false;
   bool stopping_ = false;
 };
