@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "handoff/fd/descriptor_details.h"
 #include "handoff/fd/fd_description.h"
 #include "handoff/fd/peer_identity.h"
 #include "handoff/protocol/settings.h"
@@ -75,13 +76,18 @@ void SendLedger(const v1::Ledger& ledger, Replies& replies) {
 
 }  // namespace
 
-v1::InventoryItem DescribeNamed(const NamedDescriptor& named) {
+v1::InventoryItem DescribeNamed(const NamedDescriptor& named, bool details) {
   v1::InventoryItem item;
   item.set_category(std::string(CategoryOf(named.role)));
   item.set_name(named.name);
   item.add_descriptor_names(named.name);
+  item.set_group(-1);
   if (auto info = DescribeDescriptor(named.fd->get()); info.ok()) {
     *item.add_descriptors() = *std::move(info);
+  }
+  if (details) {
+    *item.add_details() = ReadDescriptorDetails(named.fd->get())
+                              .value_or(v1::DescriptorDetails());
   }
   return item;
 }
@@ -90,6 +96,7 @@ v1::InventoryItem DescribeBlob(const std::string& name) {
   v1::InventoryItem item;
   item.set_category("blob");
   item.set_name(name);
+  item.set_group(-1);
   return item;
 }
 

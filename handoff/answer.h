@@ -19,7 +19,8 @@
 namespace handoff {
 
 // Each of a process's belongings, as tools are told.
-v1::InventoryItem DescribeNamed(const NamedDescriptor& named);
+v1::InventoryItem DescribeNamed(const NamedDescriptor& named,
+                                bool details = false);
 v1::InventoryItem DescribeBlob(const std::string& name);
 
 // Answers the questions of tools, each on a thread of its own, so that neither

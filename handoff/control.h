@@ -35,13 +35,16 @@ class Control {
   // state. Sessions are in the order of their ids.
   virtual std::vector<v1::InventoryItem> GetInventory() const = 0;
 
-  // What Snapshot would write of these sessions now, asked of their groups.
-  // Sessions that have ended are left out. It may hold secrets: show it only to
-  // whoever may read them. UNAVAILABLE while a handoff quiesces or has frozen
-  // the groups; DEADLINE_EXCEEDED.
+  // What Snapshot would write of these sessions now, asked of their groups, in
+  // the highest version of their types. Sessions that are not there, or end or
+  // move meanwhile, are left out. It may hold secrets: show it only to whoever
+  // may read them. UNAVAILABLE while a handoff quiesces or has frozen the
+  // groups; DEADLINE_EXCEEDED.
   struct SessionState {
     uint64_t session = 0;
-    absl::Status status;  // of Snapshot
+    // Of Snapshot; FAILED_PRECONDITION where the session is kept, and so has no
+    // state that could move.
+    absl::Status status;
     SessionSnapshot snapshot;
   };
   virtual absl::StatusOr<std::vector<SessionState>> ReadState(
@@ -71,12 +74,16 @@ class Control {
   // Makes every group accept connections or not (Group::SetAccepting); what
   // connects meanwhile waits in the kernel's queue. Lasts until it is called
   // again or the process ends: a successor accepts. UNIMPLEMENTED where no group
-  // can; FAILED_PRECONDITION while a handoff is under way or done.
+  // can; FAILED_PRECONDITION while a handoff is under way or done;
+  // DEADLINE_EXCEEDED where a group does not say so within 5 s.
   virtual absl::Status SetAccepting(bool accepting) = 0;
 
   // Has the groups end these sessions, or all that there are (Group::DrainSession),
-  // and returns when they have; what is left at the deadline is ended at once.
-  // FAILED_PRECONDITION while a handoff is under way.
+  // and returns when they have; what is left at the deadline is ended at once,
+  // which takes a second at the most. NOT_FOUND where none of `sessions` is
+  // there; FAILED_PRECONDITION while a handoff is under way. One that begins
+  // meanwhile is not held up: what moves with it is neither `ended` nor
+  // `cut_off`, nor is what a group does not end.
   struct Drained {
     uint64_t asked = 0;    // sessions that were there
     uint64_t ended = 0;    // by themselves or gracefully

@@ -152,11 +152,15 @@ class GroupSet::Member : public GroupHandle {
       lock.unlock();
       quiesced_ = false;
       Reach(set_->seam_, "hook", release ? "release" : "thaw");
-      if (!release) return group_->Thaw();
-      group_->Release(moved, unclaimed);
-      set_->roster_->Release(moved);
-      steps->Done();
-      set_->wake_();
+      if (release) {
+        group_->Release(moved, unclaimed);
+        set_->roster_->Release(moved);
+        steps->Done();
+        set_->wake_();
+      } else {
+        group_->Thaw();
+      }
+      LetIn();
     });
   }
 
@@ -166,10 +170,25 @@ class GroupSet::Member : public GroupHandle {
       if (!std::exchange(quiesced_, false)) return;
       Reach(set_->seam_, "hook", "thaw");
       group_->Thaw();
+      LetIn();
+    });
+  }
+
+  void Visit(std::function<void(Group&)> visit, std::function<void()> instead) {
+    group_->Post([this, visit = std::move(visit),
+                  instead = std::move(instead)]() mutable {
+      if (!quiesced_) return visit(*group_);
+      if (instead) return instead();
+      waiting_.push_back(std::move(visit));
     });
   }
 
  private:
+  // Whoever came while the group was quiesced.
+  void LetIn() {
+    for (auto& visit : std::exchange(waiting_, {})) visit(*group_);
+  }
+
   void Snapshot(Session& session, const Steps& steps, GroupSnapshot& out) {
     Reach(set_->seam_, "hook", "snapshot");
     set_->roster_->Snapshot(*group_, session, steps.handoff, out);
@@ -197,7 +216,9 @@ class GroupSet::Member : public GroupHandle {
   GroupSet* const set_;
   Group* const group_;
   const int index_;
-  bool quiesced_ = false;  // the loop's
+  // The loop's.
+  bool quiesced_ = false;
+  std::vector<std::function<void(Group&)>> waiting_;
 };
 
 GroupSet::GroupSet(Roster* roster, std::function<void()> wake, FaultSeam* seam)
@@ -230,6 +251,7 @@ void GroupSet::StartRound(bool first) {
 void GroupSet::StartQuiesce() {
   steps_->Start(members_.size(), /*barrier=*/true);
   steps_->quiesced = true;
+  quiescing_.store(true);
   awaited_->store(true);
   for (auto& member : members_) member->Quiesce(steps_);
 }
@@ -268,6 +290,7 @@ void GroupSet::Thaw() {
 }
 
 void GroupSet::Cancel() {
+  quiescing_.store(false);
   awaited_->store(false);
   roster_->EndTracking();
   roster_->BeginHandoff({});  // what was sent is nobody's business any more
@@ -282,6 +305,7 @@ void GroupSet::Cancel() {
 }
 
 void GroupSet::StartRelease(std::vector<std::string> unclaimed) {
+  quiescing_.store(false);
   awaited_->store(false);
   roster_->EndTracking();
   auto moved = roster_->Moved();
@@ -328,6 +352,12 @@ void GroupSet::Drain() {
     Group* const group = member->group();
     group->Post([group] { group->Drain(); });
   }
+}
+
+void GroupSet::Visit(int group, std::function<void(Group&)> visit,
+                     std::function<void()> instead) {
+  members_[static_cast<size_t>(group)]->Visit(std::move(visit),
+                                              std::move(instead));
 }
 
 void GroupSet::AfterFirstPoll(std::function<void(int, uint64_t)> done) {

@@ -64,6 +64,15 @@ class GroupSet {
   // This process will not serve again: every group ends what was kept.
   void Drain();
 
+  // Beside a handoff, for an operator: runs `visit` on the loop of group number
+  // `group`, uncounted, so that it holds up no barrier. Where the group has
+  // quiesced, `instead` is run, or, if there is none, `visit` waits for the
+  // group to go on. Thread-safe.
+  void Visit(int group, std::function<void(Group&)> visit,
+             std::function<void()> instead = nullptr);
+  // Whether a handoff has begun to quiesce and is not decided. Thread-safe.
+  bool quiescing() const { return quiescing_.load(); }
+
   // Calls `done(group, nanoseconds)` on each group's loop when its first poll
   // has returned: CLOCK_MONOTONIC then.
   void AfterFirstPoll(std::function<void(int, uint64_t)> done);
@@ -79,6 +88,7 @@ class GroupSet {
   std::shared_ptr<Steps> steps_;
   // Work between groups that was posted and has not run to its end.
   std::shared_ptr<std::atomic<int64_t>> in_flight_;
+  std::atomic<bool> quiescing_{false};
   // Whether somebody waits for in_flight_ to become zero.
   std::shared_ptr<std::atomic<bool>> awaited_;
 };

@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -338,6 +339,50 @@ TEST_F(GroupSetTest, CloseReachesThePeerWhileADuplicateLives) {
   });
   char byte;
   EXPECT_EQ(::recv(peer.get(), &byte, 1, MSG_DONTWAIT), 0) << "end of file";
+}
+
+TEST_F(GroupSetTest, AVisitorWaitsForAQuiescedGroupAndHoldsUpNoBarrier) {
+  std::atomic<int> let_in{0};
+  std::atomic<int> turned_away{0};
+  const auto visit = [&](Group&) { ++let_in; };
+  groups_.Visit(0, visit);
+  loops_[0].Do([] {});
+  EXPECT_EQ(let_in.load(), 1);
+  groups_.StartQuiesce();
+  EXPECT_TRUE(groups_.quiescing());
+  groups_.Visit(0, visit);
+  groups_.Visit(0, visit, [&] { ++turned_away; });
+  ASSERT_TRUE(StepDone()) << "visitors hold up the barrier";
+  groups_.StartCut();
+  ASSERT_TRUE(StepDone());
+  groups_.Visit(0, visit, [&] { ++turned_away; });
+  EXPECT_EQ(let_in.load(), 1) << "the group had quiesced";
+  EXPECT_EQ(turned_away.load(), 1);
+  groups_.Thaw();
+  EXPECT_FALSE(groups_.quiescing());
+  loops_[0].Do([] {});
+  EXPECT_EQ(let_in.load(), 3) << "who waited, and who came while it was frozen";
+  EXPECT_EQ(turned_away.load(), 1);
+}
+
+TEST_F(GroupSetTest, AVisitorWaitsForTheReleaseToo) {
+  const auto moved = Open(0);
+  groups_.StartRound(/*first=*/true);
+  ASSERT_TRUE(StepDone());
+  groups_.StartQuiesce();
+  bool ended = false;
+  groups_.Visit(0, [&](Group&) { ended = Roster::Ended(*moved); });
+  ASSERT_TRUE(StepDone());
+  groups_.StartCut();
+  ASSERT_TRUE(StepDone());
+  groups_.StartRelease({});
+  ASSERT_TRUE(StepDone());
+  loops_[0].Do([] {});
+  EXPECT_TRUE(ended) << "it came before the release";
+  std::vector<std::shared_ptr<Session>> sessions = {moved};
+  EXPECT_EQ(roster_.WaitForEnd(sessions, absl::Now()), 0u)
+      << "it moved, and has not ended";
+  EXPECT_TRUE(sessions.empty());
 }
 
 }  // namespace

@@ -40,7 +40,7 @@ v1::Status ProcessControl::GetStatus() const {
   if (auto last = process.ledger_.Last(); last.has_value()) {
     *status.mutable_last_handoff() = *std::move(last);
   }
-  status.set_accepting(true);
+  status.set_accepting(accepting_.load());
   const MemoryUse memory = ReadMemoryUse();
   status.set_resident_bytes(memory.resident);
   status.set_memory_limit(memory.limit);
@@ -63,15 +63,15 @@ std::vector<v1::InventoryItem> ProcessControl::GetInventory() const {
     if (named.role == v1::Descriptors::HANDOFF_LISTENER) {
       // The one that the library's thread may close: LetGoOfThePath().
       std::lock_guard<std::mutex> lock(process_->mu_);
-      if (*named.fd) items.push_back(DescribeNamed(named));
+      if (*named.fd) items.push_back(DescribeNamed(named, /*details=*/true));
       continue;
     }
-    items.push_back(DescribeNamed(named));
+    items.push_back(DescribeNamed(named, /*details=*/true));
   }
   for (const Belongings::Blob& blob : process_->belongings_.blobs) {
     items.push_back(DescribeBlob(blob.name));
   }
-  for (v1::InventoryItem& item : process_->roster_.Inventory()) {
+  for (v1::InventoryItem& item : process_->roster_.Inventory(/*details=*/true)) {
     items.push_back(std::move(item));
   }
   return items;

@@ -1,12 +1,14 @@
 #ifndef HANDOFF_PROCESS_CONTROL_H_
 #define HANDOFF_PROCESS_CONTROL_H_
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <list>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -89,6 +91,10 @@ class ProcessControl : public Control {
   bool ended_ = false;
   absl::optional<HandoffLock> lock_;
   absl::optional<v1::HandoffProgress> progress_;
+
+  // Of SetAccepting().
+  std::mutex accepting_mu_;  // held while the groups are told
+  std::atomic<bool> accepting_{true};
 };
 
 }  // namespace handoff

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "handoff/fd/descriptor_details.h"
 #include "handoff/fd/fd_description.h"
 #include "handoff/protocol/frame.h"
 
@@ -118,6 +119,7 @@ void Roster::EndSession(Session& session, End end) {
           Entry(v1::LedgerEntry::CLOSED, session, "ended during the handoff"));
     }
     on_end = on_end_;
+    gone_.notify_all();
   }
   if (on_end) on_end();
 }
@@ -130,6 +132,11 @@ void Roster::NoteChanged(Session& session) {
   if (tracked != changed_.end() && it != sessions_.end()) {
     tracked->second.push_back(it->second);
   }
+}
+
+void Roster::Keep(Session& session, absl::string_view reason) {
+  std::lock_guard<std::mutex> lock(mu_);
+  session.keep_reason_ = std::string(reason);
 }
 
 absl::Status Roster::AddDescriptor(Session& session, absl::string_view name,
@@ -170,7 +177,7 @@ absl::Status Roster::CloseDescriptor(Session& session, absl::string_view name) {
   return absl::OkStatus();
 }
 
-std::vector<v1::InventoryItem> Roster::Inventory() const {
+std::vector<v1::InventoryItem> Roster::Inventory(bool details) const {
   std::vector<v1::InventoryItem> items;
   std::vector<std::vector<SharedFd>> held;  // so none is closed meanwhile
   const absl::Time now = absl::Now();
@@ -185,6 +192,8 @@ std::vector<v1::InventoryItem> Roster::Inventory() const {
       item.set_age_seconds(
           absl::ToDoubleSeconds(now - session->opened_at()));
       item.set_handoffs(session->handoffs());
+      item.set_group(session->group_);
+      item.set_keep_reason(session->keep_reason_);
       held.emplace_back();
       for (const Session::Descriptor& d : session->descriptors_) {
         item.add_descriptor_names(d.name);
@@ -197,6 +206,10 @@ std::vector<v1::InventoryItem> Roster::Inventory() const {
       auto info = DescribeDescriptor(fd->get());
       *items[i].add_descriptors() =
           info.ok() ? *std::move(info) : v1::DescriptorInfo();
+      if (details) {
+        *items[i].add_details() =
+            ReadDescriptorDetails(fd->get()).value_or(v1::DescriptorDetails());
+      }
     }
     held[i].clear();
   }
@@ -305,9 +318,11 @@ void Roster::Release(const std::vector<std::shared_ptr<Session>>& moved) {
   std::lock_guard<std::mutex> lock(mu_);
   for (const std::shared_ptr<Session>& session : moved) {
     session->ended_ = true;
+    session->moved_ = true;
     closed.push_back(std::exchange(session->descriptors_, {}));
     sessions_.erase(session->id());
   }
+  gone_.notify_all();
 }
 
 v1::DrainedSessions Roster::Kept() const {

@@ -1,6 +1,7 @@
 #ifndef HANDOFF_ROSTER_H_
 #define HANDOFF_ROSTER_H_
 
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -13,7 +14,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "handoff/fd/unique_fd.h"
 #include "handoff/group.h"
 #include "handoff/protocol/settings.h"
@@ -64,16 +68,31 @@ class Roster {
   enum class End { kClose, kReset };
   void EndSession(Session& session, End end);
   void NoteChanged(Session& session);
+  void Keep(Session& session, absl::string_view reason);
   absl::Status AddDescriptor(Session& session, absl::string_view name,
                              UniqueFd fd);
   absl::Status CloseDescriptor(Session& session, absl::string_view name);
 
-  // For tools and counts.
-  std::vector<v1::InventoryItem> Inventory() const;
+  // For tools and counts. `details`: what there is beside what a descriptor is.
+  std::vector<v1::InventoryItem> Inventory(bool details = false) const;
   size_t size() const;
   size_t descriptor_count() const;
   // Called, on any thread, when a session ends.
   void SetOnEnd(std::function<void()> on_end);
+
+  // For operators, beside a handoff: roster_operator.cc.
+  // Those of `ids` that are there, or all, by group.
+  std::map<int, std::vector<std::shared_ptr<Session>>> Find(
+      absl::Span<const uint64_t> ids, bool all) const;
+  static bool Ended(const Session& session) { return session.ended_; }  // [loop]
+  // What Snapshot writes of it now; leaves no trace in a handoff that is under
+  // way. FAILED_PRECONDITION where it is kept. [loop]
+  absl::StatusOr<SessionSnapshot> Peek(Group& group, Session& session,
+                                       uint32_t version) const;
+  // Until all have ended or moved, or the deadline. Takes those that have out of
+  // `sessions`; returns how many have ended. Not on a loop.
+  size_t WaitForEnd(std::vector<std::shared_ptr<Session>>& sessions,
+                    absl::Time deadline) const;
 
   // Forgets what an earlier handoff has sent. `versions`: of each type's state.
   // Returns the number by which its rounds are known: what a loop still does for
@@ -125,6 +144,7 @@ class Roster {
               uint64_t handoff);
 
   mutable std::mutex mu_;
+  mutable std::condition_variable gone_;  // some of `sessions_`
   std::unordered_map<uint64_t, std::shared_ptr<Session>> sessions_;
   // By tracked group.
   std::map<int, std::vector<std::shared_ptr<Session>>> changed_;

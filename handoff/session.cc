@@ -26,7 +26,7 @@ absl::Status Session::CloseDescriptor(absl::string_view name) {
 }
 
 void Session::Keep(absl::string_view reason) {
-  keep_reason_ = std::string(reason.empty() ? "cannot move" : reason);
+  roster_->Keep(*this, reason.empty() ? "cannot move" : reason);
   Changed();
 }
 

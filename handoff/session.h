@@ -87,10 +87,11 @@ class Session {
   // Written by the group's thread under the roster's lock, so that thread may
   // read it without, and others with the lock.
   std::vector<Descriptor> descriptors_;
-  std::string keep_reason_;  // the group's thread's alone
+  std::string keep_reason_;
   int group_ = -1;
   bool changed_ = false;
   bool ended_ = false;
+  bool moved_ = false;  // and so ended here
 };
 
 // What Snapshot writes of one session, once for each call.

@@ -75,7 +75,8 @@ bool Connection::idle() const {
 }
 
 bool Connection::draining() const {
-  return info_->mode.load(std::memory_order_relaxed) == Mode::kDraining;
+  return drains_ ||
+         info_->mode.load(std::memory_order_relaxed) == Mode::kDraining;
 }
 
 bool Connection::wants_read() const {
@@ -134,15 +135,22 @@ Connection::Next Connection::OnReadable(absl::Time now) {
     // Less than was asked for: there is no more.
     if (static_cast<size_t>(n) < sizeof(scratch_->bytes)) break;
   }
-  return Advance(now);
+  const Next next = Advance(now);
+  return next == Next::kWait && idle() && draining() ? EndPolitely(now) : next;
 }
 
 Connection::Next Connection::OnWritable(absl::Time now) {
-  return lingering_ ? Next::kWait : Advance(now);
+  return lingering_ ? Next::kWait : GoOn(now);
+}
+
+Connection::Next Connection::GoOn(absl::Time now) {
+  const Next next = Advance(now);
+  // The next request may have come while nobody read any.
+  return next == Next::kWait && idle() && draining() ? OnReadable(now) : next;
 }
 
 Connection::Next Connection::OnTime(absl::Time now) {
-  if (paced_ && now >= wake_at()) return Advance(now);
+  if (paced_ && now >= wake_at()) return GoOn(now);
   if (now < deadline()) return Next::kWait;
   if (lingering_) return Next::kClose;
   if (idle()) return draining() ? OnDrain(now) : Next::kClose;
@@ -152,10 +160,10 @@ Connection::Next Connection::OnTime(absl::Time now) {
 }
 
 Connection::Next Connection::OnDrain(absl::Time now) {
-  // What is not idle finds the mode when it has an answer, or has given it.
+  drains_ = true;
+  // What is not idle finds that out when it has an answer, or has given it.
   // What is may have a request in the kernel that nobody has read yet, and
-  // closing would reset it: so it is read, and where there is none, Advance()
-  // ends.
+  // closing would reset it: so it is read, and where there is none, that ends.
   return idle() ? OnReadable(now) : Next::kWait;
 }
 
@@ -189,7 +197,7 @@ Connection::Next Connection::Advance(absl::Time now) {
     if (!parser_.begun()) return Next::kClose;
     Fail(400, "the request ends in its middle\n", {}, now);
   }
-  return idle() && draining() ? EndPolitely(now) : Next::kWait;
+  return Next::kWait;
 }
 
 Connection::Flushed Connection::Flush(absl::Time now, size_t* quota) {

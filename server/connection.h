@@ -64,7 +64,8 @@ class Connection {
   Next OnWritable(absl::Time now);
   // When `now` has reached wake_at() or deadline(); earlier it does nothing.
   Next OnTime(absl::Time now);
-  // info->mode has become kDraining.
+  // Is to end: at once where it is idle, else after the answer in flight. For
+  // this connection; info->mode says so for all.
   Next OnDrain(absl::Time now);
 
   bool wants_read() const;
@@ -108,6 +109,7 @@ class Connection {
   bool idle() const;
   bool draining() const;
   Next Advance(absl::Time now);
+  Next GoOn(absl::Time now);
   Flushed Flush(absl::Time now, size_t* quota);
   // The next bytes to write, at most `limit`; none where none are due yet.
   absl::StatusOr<absl::string_view> Produce(absl::Time now, size_t limit);
@@ -140,6 +142,7 @@ class Connection {
   bool client_ended_ = false;
   bool last_answer_ = false;
   bool lingering_ = false;
+  bool drains_ = false;  // here: it does not move
 
   absl::Time waiting_since_;
   // InfiniteFuture: the socket takes what there is.

@@ -82,7 +82,7 @@ void Connection::OnRequest(absl::Time now) {
   ++requests_;
   const Request& request = parser_.request();
   const Mode mode = info_->mode.load(std::memory_order_relaxed);
-  last_answer_ = !request.keep_alive || mode != Mode::kServing;
+  last_answer_ = !request.keep_alive || mode != Mode::kServing || drains_;
 
   if (route_.status != 200) {
     ResponseHead head;

@@ -465,6 +465,22 @@ TEST(ConnectionTest, DrainingAnswersARequestThatHasArrivedUnread) {
   ExpectPoliteEnd(h);
 }
 
+TEST(ConnectionTest, DrainingAnswersARequestThatCameBehindTheOneInFlight) {
+  ConnectionHarness h;
+  h.Send(Get("/stream?bytes=10&rate=10"));
+  h.Run();
+  h.Send(Get("/healthz"));
+  h.Run();
+  h.Drain();
+  h.Sleep(absl::Seconds(1));
+  EXPECT_EQ(h.Receive(), absl::StrCat(Bytes(10, StreamOf(10)),
+                                      Text("503 Service Unavailable",
+                                           "Connection: close\r\n",
+                                           "draining")));
+  h.Receive();
+  ExpectPoliteEnd(h);
+}
+
 TEST(ConnectionTest, DrainingClosesAnIdleConnectionOfAClientThatHasEnded) {
   ConnectionHarness h;
   h.EndSending();

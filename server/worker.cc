@@ -94,6 +94,20 @@ void Worker::Drain() {
   for (auto& peer : peers) peer->OnDrain(now);
 }
 
+void Worker::DrainSession(Session& session, bool at_once) {
+  const auto it = peers_.find(session.id());
+  if (it == peers_.end()) return;
+  const std::shared_ptr<Peer> peer = it->second;  // ending it changes the map
+  at_once ? peer->Close() : peer->OnDrain(MonotonicNow());
+}
+
+bool Worker::SetAccepting(bool accepting) {
+  switched_off_ = !accepting;
+  if (switched_off_) StopWaiting();
+  WaitToAccept();
+  return listener_fd_ >= 0;
+}
+
 void Worker::EndAccepting() {
   // Those that the kernel has accepted already: what is left in its queue is
   // reset when the process ends.
@@ -104,6 +118,10 @@ void Worker::EndAccepting() {
 
 void Worker::StopAccepting() {
   accepting_ = false;
+  StopWaiting();
+}
+
+void Worker::StopWaiting() {
   if (listener_.is_open()) listener_.release();
   waits_to_accept_ = false;
 }
@@ -123,7 +141,7 @@ void Worker::OnEnded(Peer& peer) {
 }
 
 void Worker::WaitToAccept() {
-  if (!accepting_ || quiesced_ || waits_to_accept_ || listener_fd_ < 0) return;
+  if (!may_accept() || waits_to_accept_ || listener_fd_ < 0) return;
   if (!listener_.is_open()) {
     boost::system::error_code error;
     listener_.assign(listener_fd_, error);
@@ -143,7 +161,7 @@ void Worker::WaitToAccept() {
 }
 
 void Worker::Accept() {
-  if (!accepting_ || quiesced_) return;
+  if (!may_accept()) return;
   for (int i = 0; i < kAcceptsPerTurn; ++i) {
     // The sweep tries again.
     if (!count_->TryAdd()) return;

@@ -70,6 +70,8 @@ class Worker final : public Group, private Peer::Keeper {
   // Closes what is idle. Where it accepts, it goes on, so that whoever asks is
   // told that this process drains.
   void Drain() override;
+  void DrainSession(Session& session, bool at_once) override;
+  bool SetAccepting(bool accepting) override;
   bool TakesBack() const override { return true; }
   void TakeBack(const std::shared_ptr<Session>& session,
                 const SessionSnapshot& snapshot) override;
@@ -83,6 +85,8 @@ class Worker final : public Group, private Peer::Keeper {
   void WaitToAccept();
   void Accept();
   void StopAccepting();
+  void StopWaiting();
+  bool may_accept() const { return accepting_ && !switched_off_ && !quiesced_; }
   // False where no more can be accepted for now.
   bool AcceptOne();
   void ArmAll();
@@ -107,6 +111,7 @@ class Worker final : public Group, private Peer::Keeper {
 
   bool accepting_ = true;
   bool ended_accepting_ = false;  // for good: a drain has ended
+  bool switched_off_ = false;     // by an operator
   bool waits_to_accept_ = false;
   // The last accept failed for want of descriptors or memory, and it was
   // logged.

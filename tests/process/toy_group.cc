@@ -99,7 +99,10 @@ void ToyGroup::Loop() {
       } else if (tag < kListenerTag + listeners_.size()) {
         if (accepting_) Accept(listeners_[tag - kListenerTag]);
       } else if (const auto it = clients_.find(tag); it != clients_.end()) {
-        if ((events[i].events & EPOLLOUT) != 0) Flush(it->second);
+        if ((events[i].events & EPOLLOUT) != 0) {
+          Flush(it->second);
+          EndIfDrained(it->second);
+        }
         const auto again = clients_.find(tag);
         if (again != clients_.end() &&
             (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
@@ -227,6 +230,27 @@ void ToyGroup::Flush(Client& client) {
   }
   Watch(EPOLL_CTL_MOD, fd, client.output.empty() ? EPOLLIN : EPOLLIN | EPOLLOUT,
         client.session->id());
+}
+
+void ToyGroup::EndIfDrained(Client& client) {
+  if (client.ending && client.output.empty()) End(client, false);
+}
+
+void ToyGroup::DrainSession(Session& session, bool at_once) {
+  const auto it = clients_.find(session.id());
+  if (it == clients_.end()) return;
+  if (at_once) return End(it->second, true);
+  it->second.ending = true;
+  EndIfDrained(it->second);
+}
+
+bool ToyGroup::SetAccepting(bool accepting) {
+  // Level-triggered: what waits would be reported without end.
+  for (size_t i = 0; i < listeners_.size(); ++i) {
+    Watch(accepting ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, listeners_[i], EPOLLIN,
+          kListenerTag + i);
+  }
+  return !listeners_.empty();
 }
 
 void ToyGroup::End(Client& client, bool reset) {

@@ -56,6 +56,9 @@ class ToyGroup : public Group {
   void Release(absl::Span<const std::shared_ptr<Session>> moved,
                absl::Span<const std::string> unclaimed) override;
   void Drain() override;
+  // Graceful: once the output is written.
+  void DrainSession(Session& session, bool at_once) override;
+  bool SetAccepting(bool accepting) override;
   bool TakesBack() const override { return world_->takes_back; }
   void TakeBack(const std::shared_ptr<Session>& session,
                 const SessionSnapshot& snapshot) override {
@@ -68,6 +71,7 @@ class ToyGroup : public Group {
     std::string input;
     std::string output;
     ToyState state;
+    bool ending = false;
   };
 
   void Loop();
@@ -76,6 +80,7 @@ class ToyGroup : public Group {
   void Read(Client& client);
   void Handle(Client& client, const std::string& line);
   void Flush(Client& client);
+  void EndIfDrained(Client& client);
   void End(Client& client, bool reset);
   void Watch(int op, int fd, uint32_t events, uint64_t tag);
 
