@@ -59,14 +59,16 @@ class Control {
   // As Handoff::StartSuccessor(), with another program in place of
   // Options::executable.
   virtual absl::Status StartSuccessor(const std::string& executable) = 0;
-  // Aborts the handoff that is under way, and returns once it has ended.
+  // Aborts the handoff that is under way, or ends the child that has not said
+  // Hello yet, and returns once the successor has gone.
   // FAILED_PRECONDITION where there is none, or where it is committed;
   // DEADLINE_EXCEEDED where that is not known in time.
   virtual absl::Status Abort(absl::string_view reason, absl::Time deadline) = 0;
 
   // Refuses handoffs and rehearsals, of children too, with `reason`, until
   // Unlock() or `expiry` (by the wall clock). Replaces an earlier lock.
-  // FAILED_PRECONDITION while a handoff is under way or done.
+  // FAILED_PRECONDITION while a handoff is under way or done; INVALID_ARGUMENT
+  // where `expiry` has passed.
   virtual absl::Status Lock(absl::string_view reason, absl::Time expiry) = 0;
   // FAILED_PRECONDITION where there is no lock.
   virtual absl::Status Unlock() = 0;

@@ -243,6 +243,7 @@ absl::Status Giving::AddBlobs(bool first) {
         !s.ok()) {
       return s;
     }
+    AddEvents(kEventsBlob);
   }
   for (const Belongings::Blob& blob : process_.belongings->blobs) {
     uint32_t version = 0;

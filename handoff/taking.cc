@@ -102,6 +102,7 @@ absl::Status Taking::MapWord(absl::Time now) {
   if (!word.ok()) return word.status();
   word_ = std::make_unique<SharedOutcome>(*std::move(word));
   offered_at_ = absl::Now();
+  phases_.Begin("pre-copy", MonotonicNow());
   const OpenDescriptors open = CountOpenDescriptors();
   const uint64_t highest = std::min<uint64_t>(
       open.limit - 1,
@@ -124,11 +125,10 @@ absl::Status Taking::Carry(SuccessorMachine::Command command,
       if (absl::Status s = MapWord(now); !s.ok()) {
         machine_->Abort(v1::Abort::MALFORMED, std::string(s.message()), now);
       }
-      phases_.Begin("pre-copy", now);
       return absl::OkStatus();
     case Command::kStaged:
       staged_ = true;
-      phases_.Begin("staging", now);
+      phases_.Begin("staging", MonotonicNow());
       Say(Event::Kind::kPreCopied, "this process has a copy of everything");
       return absl::OkStatus();
     case Command::kDecode:

@@ -25,6 +25,7 @@
 #include "handoff/transport/rendezvous.h"
 #include "tests/process/hostile_peer.h"
 #include "tests/process/toy.pb.h"
+#include "tests/process/toy_control.h"
 #include "tests/process/toy_process.h"
 
 namespace handoff::toy {
@@ -123,10 +124,11 @@ class FakePredecessor {
   }
 
   // `value` is no ToyCounters where it is to be hostile.
-  void SendBlob(const google::protobuf::Message& value) {
+  void SendBlob(const google::protobuf::Message& value,
+                const char* name = "counters") {
     v1::Frame frame;
     v1::Blobs::Entry& entry = *frame.mutable_blobs()->add_entries();
-    entry.set_name("counters");
+    entry.set_name(name);
     entry.mutable_value()->PackFrom(value);
     peer_->Send(frame);
   }
@@ -149,10 +151,10 @@ class FakePredecessor {
     peer_->Send(frame, fds);
   }
 
-  void SendPreCopied(uint64_t descriptors = 2) {
+  void SendPreCopied(uint64_t descriptors = 2, uint64_t blobs = 1) {
     v1::Frame frame;
     frame.mutable_pre_copied()->set_descriptors(descriptors);
-    frame.mutable_pre_copied()->set_blobs(1);
+    frame.mutable_pre_copied()->set_blobs(blobs);
     frame.mutable_pre_copied()->set_sessions(1);
     peer_->Send(frame);
   }
@@ -166,11 +168,11 @@ class FakePredecessor {
     SendPreCopied();
   }
 
-  void SendFinal(uint64_t sessions) {
+  void SendFinal(uint64_t sessions, uint64_t blobs = 1) {
     v1::Frame frame;
     frame.set_must_understand(true);
     frame.mutable_final()->set_descriptors(2);
-    frame.mutable_final()->set_blobs(1);
+    frame.mutable_final()->set_blobs(blobs);
     frame.mutable_final()->set_sessions(sessions);
     peer_->Send(frame);
   }
@@ -406,6 +408,49 @@ TEST(HostilePredecessorSessionTest,
   EXPECT_EQ(frame.ready().refused(0).reason(),
             "the memfd has the seals 0x20, not all of 0xf: its content could "
             "change");
+}
+
+TEST(HostilePredecessorBlobTest,
+     TheLibrarysBlobsThatMakeNoSenseCostNoHandoffAndNoRefusal) {
+  const ShortFolder folder;
+  FakePredecessor predecessor(folder / "h");
+  ToyProcess successor({{"handoff", folder / "h"}, {"control", folder / "c"}});
+  ASSERT_NO_FATAL_FAILURE(predecessor.AwaitHello()) << successor.Said();
+  predecessor.SendOffer();
+  predecessor.SendDescriptors();
+  predecessor.SendBlob(ToyCounters());
+  predecessor.SendBlob(ToyCounters(), "handoff.events");
+  predecessor.SendBlob(ToyCounters(), "handoff.of-a-later-version");
+  predecessor.SendSession();
+  predecessor.SendPreCopied(2, 3);
+  ASSERT_TRUE(predecessor.peer().Receive().has_ready()) << successor.Said();
+  v1::EventHistory tail;
+  for (const uint64_t number : {uint64_t{9}, uint64_t{8}, ~uint64_t{0}}) {
+    tail.add_events()->set_sequence(number);
+    tail.mutable_events(tail.events_size() - 1)->set_kind("odd\n");
+  }
+  predecessor.SendBlob(tail, "handoff.events.tail");
+  predecessor.SendFinal(1, 4);
+  ASSERT_TRUE(successor.WaitReady()) << successor.Said();
+  EXPECT_TRUE(
+      successor.Has("event note the predecessor's events cannot be "
+                    "read"))
+      << successor.Said();
+
+  const std::string control = ControlPath(folder / "c", 2);
+  const auto events = AskFor<v1::EventHistory>(control, "events 0");
+  ASSERT_GT(events.events_size(), 2) << events.DebugString();
+  EXPECT_EQ(events.events(0).sequence(), 9u);
+  EXPECT_EQ(events.events(0).kind(), "odd\\x0a");
+  EXPECT_EQ(events.events(1).pid(), successor.pid());
+  // Written by the library's thread, which may have come to it only now.
+  const absl::Time deadline = absl::Now() + kPatience;
+  auto ledger = AskFor<v1::Ledger>(control, "ledger");
+  while (ledger.handoffs().empty() && absl::Now() < deadline) {
+    ledger = AskFor<v1::Ledger>(control, "ledger");
+  }
+  ASSERT_EQ(ledger.handoffs_size(), 1);
+  EXPECT_EQ(ledger.handoffs(0).refused(), 0u) << ledger.DebugString();
 }
 
 }  // namespace

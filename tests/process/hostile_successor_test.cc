@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -332,6 +333,65 @@ TEST_F(HostileSuccessorTest, APathThatIsNotPrivateIsNoPath) {
   EXPECT_EQ(failure(With({{"hello", "200ms"}})),
             absl::StrCat("failed DEADLINE_EXCEEDED: another process holds ",
                          folder_ / "h.lock"));
+}
+
+// The blobs that come before a frame of this kind; those that are not inline
+// empty.
+std::map<std::string, google::protobuf::Any> BlobsUpTo(v1::Frame::BodyCase last,
+                                                       HostilePeer& peer) {
+  std::map<std::string, google::protobuf::Any> blobs;
+  while (true) {
+    const v1::Frame frame = peer.Receive();
+    if (frame.body_case() == last ||
+        frame.body_case() == v1::Frame::BODY_NOT_SET) {
+      return blobs;
+    }
+    for (const auto& entry : frame.blobs().entries()) {
+      blobs[entry.name()] = entry.value();
+    }
+    v1::Frame ack;
+    ack.mutable_batch_ack()->set_seq(frame.seq());
+    if (!frame.has_offer()) peer.Send(ack);
+  }
+}
+
+// One of an earlier version would call them refused, in its ledger.
+TEST_F(HostileSuccessorTest, EventsAreSentOnlyToWhoeverSaysThatItReadsThem) {
+  ToyProcess service(With());
+  ASSERT_TRUE(service.WaitReady()) << service.Said();
+  HostilePeer peer = Connected();
+  peer.Send(GoodHello(), {peer.pidfd()});
+  EXPECT_EQ(BlobsUpTo(v1::Frame::kPreCopied, peer).count("handoff.events"), 0u);
+  v1::Frame ready;
+  ready.mutable_ready();
+  peer.Send(ready);
+  EXPECT_EQ(BlobsUpTo(v1::Frame::kFinal, peer).count("handoff.events.tail"),
+            0u);
+}
+
+TEST_F(HostileSuccessorTest, AtTheCutOnlyTheEventsAreSentThatCameSince) {
+  ToyProcess service(With());
+  ASSERT_TRUE(service.WaitReady()) << service.Said();
+  HostilePeer peer = Connected();
+  v1::Frame hello = GoodHello();
+  hello.mutable_hello()->add_reads()->set_name("handoff.events");
+  peer.Send(hello, {peer.pidfd()});
+  v1::EventHistory events;
+  ASSERT_TRUE(BlobsUpTo(v1::Frame::kPreCopied, peer)["handoff.events"].UnpackTo(
+      &events));
+  ASSERT_GT(events.events_size(), 0);
+  EXPECT_EQ(events.events(0).kind(), "started");
+  v1::Frame ready;
+  ready.mutable_ready();
+  peer.Send(ready);
+  v1::EventHistory tail;
+  ASSERT_TRUE(
+      BlobsUpTo(v1::Frame::kFinal, peer)["handoff.events.tail"].UnpackTo(
+          &tail));
+  ASSERT_GT(tail.events_size(), 0);
+  EXPECT_EQ(tail.events(0).sequence(),
+            events.events().rbegin()->sequence() + 1);
+  EXPECT_EQ(tail.events().rbegin()->kind(), "cut");
 }
 
 }  // namespace
