@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "handoff/handoff.h"
+#include "handoff/integrations/admin/admin_endpoint.h"
 #include "server/grpc_service.h"
 #include "server/log.h"
 #include "server/process_setup.h"
@@ -51,9 +52,10 @@ absl::StatusOr<Options> MakeOptions(const Settings& settings, char** argv,
   options.state_types = {
       {kHttp, kLowestStateVersion, settings.max_state_version,
        v1::HttpConnection::descriptor()},
-      // Also without --grpc, so that it can be left out of
-      // the next process's flags.
-      {kGrpc}};
+      // Also without --grpc and --admin, so that they can be left out of the
+      // next process's flags.
+      {kGrpc},
+      AdminEndpoint::Type()};
   options.deadlines.staging = settings.staging_deadline;
   options.deadlines.frozen = settings.frozen_deadline;
   options.deadlines.watch = settings.watch;
@@ -124,6 +126,10 @@ int Main(int argc, char** argv) {
   ServiceInfo info;
   Service service(&info, settings->workers, max_connections);
   std::unique_ptr<GrpcService> grpc;
+  std::unique_ptr<AdminEndpoint> admin;
+  AdminOptions admin_options = settings->admin;
+  admin_options.executable = options->executable;
+  admin_options.arguments = options->arguments;
   absl::StatusOr<std::unique_ptr<Handoff>> handoff =
       Handoff::Start(*std::move(options));
   if (!handoff.ok()) {
@@ -159,6 +165,17 @@ int Main(int argc, char** argv) {
     }
     absl::StrAppend(&addresses, " grpc=", *listens);
   }
+  if (!admin_options.address.empty()) {
+    const std::string asked = admin_options.address;
+    auto made = AdminEndpoint::Create(**handoff, std::move(admin_options));
+    if (!made.ok()) {
+      return ComplainOfFlags(made.status(), "cannot serve --admin");
+    }
+    admin = *std::move(made);
+    const auto listens = ListenerAddress(admin->listener(), asked);
+    if (!listens.ok()) return Complain(listens.status(), "cannot listen");
+    absl::StrAppend(&addresses, " admin=", *listens);
+  }
   absl::Status ready = (*handoff)->TakeSessions(kHttp, &service);
   service.StartThreads();
   if (ready.ok()) ready = (*handoff)->Ready();
@@ -173,6 +190,8 @@ int Main(int argc, char** argv) {
   }
   service.Serve();
   if (grpc != nullptr) grpc->Serve();
+  if (admin != nullptr) ready = admin->Serve();
+  if (!ready.ok()) Log(absl::StrCat("no admin endpoint: ", ready.message()));
   if (max_connections < settings->max_connections) {
     Log(absl::StrCat("RLIMIT_NOFILE is ", *descriptors, ": at most ",
                      max_connections, " connections"));
@@ -183,6 +202,7 @@ int Main(int argc, char** argv) {
   fflush(stdout);
 
   const int code = ServeUntilEnd(**handoff, service, grpc.get(), *settings);
+  if (admin != nullptr) admin->Stop();
   service.Stop();
   if (grpc != nullptr) grpc->Stop();
   return code;

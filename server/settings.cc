@@ -5,6 +5,7 @@
 
 #include <limits>
 #include <map>
+#include <utility>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
@@ -12,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "handoff/handoff.h"
@@ -56,6 +58,28 @@ ABSL_FLAG(absl::Duration, frozen_deadline, absl::Seconds(2),
 ABSL_FLAG(uint32_t, max_state_version, handoff::server::kHighestStateVersion,
           "the highest version of a connection's state to write and read; 1 "
           "before a rollback to a release that knows no other");
+
+ABSL_FLAG(std::string, admin, "",
+          "where to serve the admin endpoint, with addresses as for --http; "
+          "nowhere without it");
+ABSL_FLAG(std::string, admin_operators, "",
+          "who may operate by the admin endpoint, beside this user and root: "
+          "uid:N and gid:N (Unix socket), cert:NAME (TLS), with commas");
+ABSL_FLAG(std::string, admin_readers, "",
+          "who may read there, in the same way");
+ABSL_FLAG(std::string, admin_executables, "",
+          "paths, with commas, of what an operator may have executed to take "
+          "over, beside this program");
+ABSL_FLAG(bool, admin_show_state, false,
+          "operators may see the state of connections, secrets included");
+ABSL_FLAG(std::string, admin_tls_certificate, "",
+          "PEM file; required, with the next two, for --admin=tcp:HOST:PORT");
+ABSL_FLAG(std::string, admin_tls_key, "", "PEM file");
+ABSL_FLAG(std::string, admin_tls_client_authority, "",
+          "PEM file: whose certificates clients must have");
+ABSL_FLAG(bool, admin_insecure_plaintext_tcp, false,
+          "serve --admin=tcp:HOST:PORT without TLS: whoever reaches the port "
+          "is an operator");
 
 namespace handoff::server {
 namespace {
@@ -140,6 +164,51 @@ bool IsAddress(absl::string_view address) {
   uint32_t port;
   return colon != absl::string_view::npos && colon > 0 &&
          absl::SimpleAtoi(address.substr(colon + 1), &port) && port <= 65535;
+}
+
+absl::StatusOr<AdminParty> ReadParty(absl::string_view flag,
+                                     absl::string_view value) {
+  AdminParty party;
+  for (absl::string_view one : absl::StrSplit(value, ',', absl::SkipEmpty())) {
+    uint32_t id;
+    const absl::string_view whole = one;
+    if (absl::ConsumePrefix(&one, "uid:") && absl::SimpleAtoi(one, &id)) {
+      party.uids.push_back(id);
+    } else if (absl::ConsumePrefix(&one, "gid:") &&
+               absl::SimpleAtoi(one, &id)) {
+      party.gids.push_back(id);
+    } else if (absl::ConsumePrefix(&one, "cert:") && !one.empty()) {
+      party.certificates.emplace_back(one);
+    } else {
+      return Wrong(flag, whole, "uid:N, gid:N and cert:NAME, with commas");
+    }
+  }
+  return party;
+}
+
+absl::StatusOr<AdminOptions> ReadAdmin() {
+  AdminOptions admin;
+  admin.address = absl::GetFlag(FLAGS_admin);
+  if (!admin.address.empty() && !IsAddress(admin.address)) {
+    return Wrong("admin", admin.address,
+                 "unix:/PATH, tcp:HOST:PORT or tcp:[V6]:PORT");
+  }
+  auto operators =
+      ReadParty("admin_operators", absl::GetFlag(FLAGS_admin_operators));
+  if (!operators.ok()) return operators.status();
+  admin.operators = *std::move(operators);
+  auto readers = ReadParty("admin_readers", absl::GetFlag(FLAGS_admin_readers));
+  if (!readers.ok()) return readers.status();
+  admin.readers = *std::move(readers);
+  admin.executables = absl::StrSplit(absl::GetFlag(FLAGS_admin_executables),
+                                     ',', absl::SkipEmpty());
+  admin.allow_state = absl::GetFlag(FLAGS_admin_show_state);
+  admin.tls.certificate = absl::GetFlag(FLAGS_admin_tls_certificate);
+  admin.tls.key = absl::GetFlag(FLAGS_admin_tls_key);
+  admin.tls.client_authority = absl::GetFlag(FLAGS_admin_tls_client_authority);
+  admin.insecure_plaintext_tcp =
+      absl::GetFlag(FLAGS_admin_insecure_plaintext_tcp);
+  return admin;
 }
 
 absl::Status CheckSettings(const Settings& s) {
@@ -239,6 +308,9 @@ absl::StatusOr<Settings> ReadFlags(int argc, char** argv) {
   s.watch = absl::GetFlag(FLAGS_watch);
   s.staging_deadline = absl::GetFlag(FLAGS_staging_deadline);
   s.frozen_deadline = absl::GetFlag(FLAGS_frozen_deadline);
+  absl::StatusOr<AdminOptions> admin = ReadAdmin();
+  if (!admin.ok()) return admin.status();
+  s.admin = *std::move(admin);
   if (absl::Status status = CheckSettings(s); !status.ok()) return status;
   return s;
 }

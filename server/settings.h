@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "handoff/integrations/admin/admin_options.h"
 #include "server/service_info.h"
 
 namespace handoff::server {
@@ -25,6 +26,7 @@ struct Settings {
   absl::Duration watch;
   absl::Duration staging_deadline;
   absl::Duration frozen_deadline;
+  AdminOptions admin;  // without an address: none
 };
 
 // INVALID_ARGUMENT with a line that says which flag is wrong and what it takes.

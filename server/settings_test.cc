@@ -51,6 +51,8 @@ TEST(SettingsTest, EveryBadFlagIsOneLineThatNamesIt) {
       {"--http=unix:here", "unix:/PATH"},
       {"--grpc=50051", "tcp:HOST:PORT"},
       {"--handoff=", "--handoff"},
+      {"--admin=127.0.0.1:80", "tcp:HOST:PORT"},
+      {"--admin_readers=root", "uid:N"},
       {"--watch=10", "--watch=10"},
       {"--watch=-1s", "--watch=-1s"},
       {"--drain_deadline=inf", "to a year"},

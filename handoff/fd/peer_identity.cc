@@ -60,6 +60,8 @@ absl::StatusOr<pid_t> PidOf(int pidfd) {
       "/proc/self/fdinfo does not say which process a pidfd names");
 }
 
+}  // namespace
+
 uid_t OverflowUid() {
   static const uid_t uid = [] {
     uid_t value = kDefaultOverflowUid;
@@ -68,8 +70,6 @@ uid_t OverflowUid() {
   }();
   return uid;
 }
-
-}  // namespace
 
 absl::StatusOr<PeerIdentity> IdentifySender(ReceivedMessage& message,
                                             const UniqueFd& own_pidfd) {

@@ -48,6 +48,9 @@ absl::StatusOr<PeerIdentity> IdentifySender(ReceivedMessage& message,
 absl::Status CheckTrusted(const SenderCredentials& peer,
                           const TrustPolicy& policy);
 
+// The uid that stands for every user that our namespace does not know.
+uid_t OverflowUid();
+
 // A pidfd of the calling process, CLOEXEC.
 absl::StatusOr<UniqueFd> OwnPidfd();
 

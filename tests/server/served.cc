@@ -77,7 +77,12 @@ void Served::Start(const std::vector<std::string>& more) {
 void Served::Upgrade() {
   const pid_t before = serving();
   ASSERT_EQ(::kill(before, SIGUSR2), 0);
-  WaitReady("a server started by SIGUSR2");
+  AwaitSuccessor();
+}
+
+void Served::AwaitSuccessor() {
+  const pid_t before = serving();
+  WaitReady("a server started by another");
   EXPECT_NE(serving(), before);
   processes_.Adopt(serving());
 }

@@ -31,6 +31,9 @@ class Served : public testing::Test {
   void Start(const std::vector<std::string>& more = {});
   // The same by SIGUSR2 to the process that serves.
   void Upgrade();
+  // The second half of it: waits until the process that another one has started
+  // serves.
+  void AwaitSuccessor();
   // Replaces the binary by a copy of itself, by rename as installers do.
   void ReplaceBinary();
   // Waits for the process to end; its exit code, or -signal.

@@ -134,6 +134,7 @@ def handoff_dependencies():
         libraries = {
             ":grpc++": "grpc++ protobuf",
             ":grpc++_reflection": "-lgrpc++_reflection -lgrpc++ -lgrpc -lprotobuf",
+            ":grpcpp_channelz": "-lgrpcpp_channelz -lgrpc++ -lgrpc -lprotobuf",
         },
         links = {"/usr/bin/grpc_cpp_plugin": "bin/grpc_cpp_plugin"},
     )

@@ -42,7 +42,7 @@ std::vector<pid_t> Children() {
 absl::StatusOr<ReadyLine> ParseReadyLine(absl::string_view line) {
   ReadyLine ready;
   const std::vector<absl::string_view> words = absl::StrSplit(line, ' ');
-  bool good = (words.size() == 4 || words.size() == 5) && words[0] == "ready";
+  bool good = words.size() >= 4 && words[0] == "ready";
   if (good) {
     absl::string_view pid = words[1];
     absl::string_view generation = words[2];
@@ -60,10 +60,17 @@ absl::StatusOr<ReadyLine> ParseReadyLine(absl::string_view line) {
            inet_pton(AF_INET, address.first.c_str(), &ready.http.sin_addr) == 1;
     ready.http.sin_family = AF_INET;
     ready.http.sin_port = htons(static_cast<uint16_t>(port));
-    if (good && words.size() == 5) {
-      absl::string_view grpc = words[4];
-      good = absl::ConsumePrefix(&grpc, "grpc=") && !grpc.empty();
-      ready.grpc = std::string(grpc);
+    for (size_t i = 4; i < words.size(); ++i) {
+      const std::pair<std::string, std::string> more =
+          absl::StrSplit(words[i], absl::MaxSplits('=', 1));
+      good = good && !more.second.empty();
+      if (more.first == "grpc") {
+        ready.grpc = more.second;
+      } else if (more.first == "admin") {
+        ready.admin = more.second;
+      } else {
+        good = false;
+      }
     }
   }
   if (good) return ready;

@@ -18,12 +18,15 @@
 namespace handoff::load {
 
 // What a server prints when it serves:
-// "ready pid=P generation=N http=ADDR:PORT", and with --grpc " grpc=ADDRESS".
+// "ready pid=P generation=N http=ADDR:PORT", with --grpc " grpc=ADDRESS", and
+// with --admin " admin=ADDRESS".
 struct ReadyLine {
   pid_t pid = 0;
   uint64_t generation = 0;
   sockaddr_in http = {};
-  std::string grpc;  // empty: none
+  // Empty: none.
+  std::string grpc;
+  std::string admin;
 };
 // INVALID_ARGUMENT for any other line.
 absl::StatusOr<ReadyLine> ParseReadyLine(absl::string_view line);

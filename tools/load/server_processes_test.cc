@@ -42,6 +42,17 @@ TEST(ParseReadyLineTest, ReadsTheServersLine) {
   EXPECT_EQ(ready->generation, 3U);
   EXPECT_EQ(ntohl(ready->http.sin_addr.s_addr), INADDR_LOOPBACK);
   EXPECT_EQ(ntohs(ready->http.sin_port), 8080);
+  EXPECT_EQ(ready->grpc, "");
+  EXPECT_EQ(ready->admin, "");
+}
+
+TEST(ParseReadyLineTest, ReadsTheOtherAddresses) {
+  const absl::StatusOr<ReadyLine> ready = ParseReadyLine(
+      "ready pid=12 generation=3 http=127.0.0.1:8080 grpc=127.0.0.1:81 "
+      "admin=unix:/x");
+  ASSERT_TRUE(ready.ok()) << ready.status();
+  EXPECT_EQ(ready->grpc, "127.0.0.1:81");
+  EXPECT_EQ(ready->admin, "unix:/x");
 }
 
 TEST(ParseReadyLineTest, RefusesAnyOther) {
@@ -51,6 +62,8 @@ TEST(ParseReadyLineTest, RefusesAnyOther) {
         "ready pid=1 generation=1 http=127.0.0.1:0",
         "ready pid=1 generation=1 http=127.0.0.1:65536",
         "ready pid=1 generation=1 http=localhost:1",
+        "ready pid=1 generation=1 http=127.0.0.1:1 other=x",
+        "ready pid=1 generation=1 http=127.0.0.1:1 admin=",
         "error pid=1 generation=1 http=127.0.0.1:1"}) {
     EXPECT_TRUE(absl::IsInvalidArgument(ParseReadyLine(line).status())) << line;
   }

@@ -77,8 +77,8 @@ GrpcAcceptor::AddTo(::grpc::ServerBuilder& builder,
       std::move(credentials));
 }
 
-void GrpcAcceptor::Register(Handoff& handoff) {
-  handle_ = handoff.Register(this);
+void GrpcAcceptor::Register(Handoff& handoff, Group* in_front) {
+  handle_ = handoff.Register(in_front == nullptr ? this : in_front);
 }
 
 void GrpcAcceptor::Listen(absl::string_view name, int listener, Route route) {

@@ -81,8 +81,9 @@ class GrpcAcceptor final : public Group {
   AddTo(::grpc::ServerBuilder& builder,
         std::shared_ptr<::grpc::ServerCredentials> credentials);
 
-  // Before Ready():
-  void Register(Handoff& handoff);
+  // Before Ready(). `in_front`: a group that the library calls in place of this
+  // one, and that hands on what it does not do itself.
+  void Register(Handoff& handoff, Group* in_front = nullptr);
   // `name` is the one that Handoff::Listen() was given.
   void Listen(absl::string_view name, int listener, Route route);
   void Listen(absl::string_view name, int listener,

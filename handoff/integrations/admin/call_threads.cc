@@ -1,0 +1,50 @@
+#include "handoff/integrations/admin/call_threads.h"
+
+#include <utility>
+
+namespace handoff {
+
+bool CallThreads::Run(std::function<void()> call) {
+  std::lock_guard<std::mutex> lock(mu_);
+  if (stopped_) return false;
+  if (queue_.size() >= idle_) {  // none of them is free for this one
+    if (threads_.size() < most_threads_) {
+      ++idle_;  // until it takes something
+      threads_.emplace_back([this] { Loop(); });
+    } else if (queue_.size() - idle_ >= most_queued_) {
+      return false;
+    }
+  }
+  queue_.push_back(std::move(call));
+  changed_.notify_one();
+  return true;
+}
+
+void CallThreads::Stop() {
+  std::vector<std::thread> threads;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    stopped_ = true;
+    threads.swap(threads_);
+  }
+  changed_.notify_all();
+  for (std::thread& thread : threads) thread.join();
+}
+
+void CallThreads::Loop() {
+  std::unique_lock<std::mutex> lock(mu_);
+  while (true) {
+    changed_.wait(lock, [this] { return stopped_ || !queue_.empty(); });
+    if (queue_.empty()) return;
+    std::function<void()> call = std::move(queue_.front());
+    queue_.pop_front();
+    --idle_;
+    lock.unlock();
+    call();
+    call = nullptr;  // what it holds goes before it counts as done
+    lock.lock();
+    ++idle_;
+  }
+}
+
+}  // namespace handoff
