@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <cstdio>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -134,6 +135,23 @@ TEST_F(ControlTest, EventsGoOnOverHandoffsWithoutGapOrDouble) {
   EXPECT_EQ(Lines(last, second.pid()), Printed(second, "event cut"));
   EXPECT_EQ(Lines(last, third.pid()), Printed(third));
   EXPECT_EQ(last.back().generation(), 3u);
+}
+
+TEST_F(ControlTest, MoreAuditsThanCanWaitAreCounted) {
+  constexpr int kAudits = 3'000;
+  ToyProcess first(With());
+  ASSERT_TRUE(first.WaitReady()) << first.Said();
+  EXPECT_EQ(Ask(first, absl::StrCat("audits ", kAudits)), "OK");
+  int told = 0;
+  while (told < kAudits) {
+    const std::string line = first.WaitFor("event audit ");
+    ASSERT_NE(line, "") << told << " of " << kAudits;
+    int more = 0;
+    told += std::sscanf(line.c_str(), "event audit and %d more", &more) == 1
+                ? more
+                : 1;
+  }
+  EXPECT_EQ(told, kAudits);
 }
 
 TEST_F(ControlTest, EventsGoOnOverARollBack) {

@@ -75,6 +75,10 @@ std::string Answer(Control& control, const std::string& request) {
   absl::Status status;
   if (what == "audit") {
     control.Audit(rest);
+  } else if (what == "audits") {
+    int times = 0;
+    (void)absl::SimpleAtoi(rest, &times);
+    for (int i = 0; i < times; ++i) control.Audit("again");
   } else if (what == "abort") {
     const auto [deadline, reason] = TimeAndText(rest);
     status = control.Abort(reason, deadline);

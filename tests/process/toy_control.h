@@ -16,7 +16,8 @@ namespace handoff::toy {
 //   ledger        a v1::Ledger
 //   inventory     a v1::QueryReply
 //   events N      a v1::EventHistory, of those after number N
-//   audit TEXT   abort MS REASON   start PATH   lock MS REASON   unlock
+//   audit TEXT   audits N   abort MS REASON   start PATH   lock MS REASON
+//   unlock
 //                 an absl::Status, as text
 class ToyControl {
  public:
