@@ -78,7 +78,7 @@ void Draining::Settle() {
     (*process_.report)(
         Event::Kind::kDrained, handoff_id_,
         absl::StrCat("of the sessions that were kept ", kept.ended_size(),
-                     " have ended by themselves, ", kept.cut_off_size(),
+                     " have ended, ", kept.cut_off_size(),
                      " are cut off"));
     SplitDrained(kept, reports);
   }

@@ -153,6 +153,7 @@ class GroupSet::Member : public GroupHandle {
       quiesced_ = false;
       Reach(set_->seam_, "hook", release ? "release" : "thaw");
       if (release) {
+        released_ = true;
         group_->Release(moved, unclaimed);
         set_->roster_->Release(moved);
         steps->Done();
@@ -174,10 +175,18 @@ class GroupSet::Member : public GroupHandle {
     });
   }
 
-  void Visit(std::function<void(Group&)> visit, std::function<void()> instead) {
+  void ThawReleased() {
+    group_->Post([this] {
+      Reach(set_->seam_, "hook", "thaw");
+      released_ = false;
+      group_->Thaw();
+    });
+  }
+
+  void Visit(Visitor visit, std::function<void()> instead) {
     group_->Post([this, visit = std::move(visit),
                   instead = std::move(instead)]() mutable {
-      if (!quiesced_) return visit(*group_);
+      if (!quiesced_) return visit(*group_, released_);
       if (instead) return instead();
       waiting_.push_back(std::move(visit));
     });
@@ -186,7 +195,9 @@ class GroupSet::Member : public GroupHandle {
  private:
   // Whoever came while the group was quiesced.
   void LetIn() {
-    for (auto& visit : std::exchange(waiting_, {})) visit(*group_);
+    for (Visitor& visit : std::exchange(waiting_, {})) {
+      visit(*group_, released_);
+    }
   }
 
   void Snapshot(Session& session, const Steps& steps, GroupSnapshot& out) {
@@ -218,7 +229,8 @@ class GroupSet::Member : public GroupHandle {
   const int index_;
   // The loop's.
   bool quiesced_ = false;
-  std::vector<std::function<void(Group&)>> waiting_;
+  bool released_ = false;
+  std::vector<Visitor> waiting_;
 };
 
 GroupSet::GroupSet(Roster* roster, std::function<void()> wake, FaultSeam* seam)
@@ -319,13 +331,7 @@ void GroupSet::StartRelease(std::vector<std::string> unclaimed) {
 }
 
 void GroupSet::ThawReleased() {
-  for (auto& member : members_) {
-    Group* const group = member->group();
-    group->Post([group, seam = seam_] {
-      Reach(seam, "hook", "thaw");
-      group->Thaw();
-    });
-  }
+  for (auto& member : members_) member->ThawReleased();
 }
 
 void GroupSet::TakeBack(std::map<int, std::vector<Roster::Returned>> returned) {
@@ -354,8 +360,7 @@ void GroupSet::Drain() {
   }
 }
 
-void GroupSet::Visit(int group, std::function<void(Group&)> visit,
-                     std::function<void()> instead) {
+void GroupSet::Visit(int group, Visitor visit, std::function<void()> instead) {
   members_[static_cast<size_t>(group)]->Visit(std::move(visit),
                                               std::move(instead));
 }

@@ -67,8 +67,9 @@ class GroupSet {
   // Beside a handoff, for an operator: runs `visit` on the loop of group number
   // `group`, uncounted, so that it holds up no barrier. Where the group has
   // quiesced, `instead` is run, or, if there is none, `visit` waits for the
-  // group to go on. Thread-safe.
-  void Visit(int group, std::function<void(Group&)> visit,
+  // group to go on. `released`: a successor serves. Thread-safe.
+  using Visitor = std::function<void(Group& group, bool released)>;
+  void Visit(int group, Visitor visit,
              std::function<void()> instead = nullptr);
   // Whether a handoff has begun to quiesce and is not decided. Thread-safe.
   bool quiescing() const { return quiescing_.load(); }

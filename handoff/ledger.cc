@@ -119,8 +119,7 @@ void LedgerBook::Amend(const v1::DrainedSessions& drained) {
     entry.set_outcome(v1::LedgerEntry::DRAINED);
     absl::StrAppend(entry.mutable_reason(),
                     entry.reason().empty() ? "" : "; ",
-                    by_itself ? "ended by itself"
-                              : "closed at the drain deadline");
+                    by_itself ? "ended" : "cut off at the end of the process");
     v1::DrainedSessions& amendment = amendments_[drained.handoff_id()];
     amendment.set_handoff_id(drained.handoff_id());
     (by_itself ? amendment.mutable_ended() : amendment.mutable_cut_off())

@@ -91,10 +91,10 @@ TEST(LedgerBookTest, OnlyWhatWasKeptOrRefusedIsDrained) {
   const v1::LedgerHandoff& handoff = ledger.handoffs(1);
   EXPECT_EQ(handoff.entries(0).outcome(), v1::LedgerEntry::MOVED);
   EXPECT_EQ(handoff.entries(1).outcome(), v1::LedgerEntry::DRAINED);
-  EXPECT_EQ(handoff.entries(1).reason(), "tls; ended by itself");
+  EXPECT_EQ(handoff.entries(1).reason(), "tls; ended");
   EXPECT_EQ(handoff.entries(2).outcome(), v1::LedgerEntry::DRAINED);
-  EXPECT_EQ(handoff.entries(2).reason(), "ended by itself");
-  EXPECT_EQ(handoff.entries(3).reason(), "tls; closed at the drain deadline");
+  EXPECT_EQ(handoff.entries(2).reason(), "ended");
+  EXPECT_EQ(handoff.entries(3).reason(), "tls; cut off at the end of the process");
   EXPECT_EQ(handoff.entries(4).outcome(), v1::LedgerEntry::CLOSED);
   EXPECT_EQ(handoff.entries(5).outcome(), v1::LedgerEntry::REFUSED)
       << "a listener is no session";
@@ -109,7 +109,7 @@ TEST(LedgerBookTest, NewsThatComesTwiceChangesNothing) {
   book.Add(OneOfEach(7));
   book.Amend(Drained(7, {2}, {}));
   book.Amend(Drained(7, {}, {2}));
-  EXPECT_EQ(book.Get().handoffs(0).entries(1).reason(), "tls; ended by itself");
+  EXPECT_EQ(book.Get().handoffs(0).entries(1).reason(), "tls; ended");
   EXPECT_EQ(book.Get().handoffs(0).drained(), 1u);
 }
 

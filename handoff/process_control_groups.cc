@@ -31,7 +31,7 @@ constexpr absl::Duration kAcceptingTime = absl::Seconds(5);
 void DrainSlice(GroupSet* groups, int group,
                 std::shared_ptr<const Sessions> sessions, size_t from,
                 bool at_once) {
-  groups->Visit(group, [=](Group& visited) {
+  groups->Visit(group, [=](Group& visited, bool /*released*/) {
     const size_t to = std::min(from + kSlice, sessions->size());
     for (size_t i = from; i < to; ++i) {
       Session& session = *(*sessions)[i];
@@ -69,7 +69,7 @@ void ReadSlice(GroupSet* groups, const Roster* roster, int group,
                std::shared_ptr<const Sessions> sessions, size_t from,
                const std::map<std::string, uint32_t>& versions,
                std::shared_ptr<Reading> reading) {
-  const auto read = [=](Group& visited) {
+  const auto read = [=](Group& visited, bool /*released*/) {
     {
       std::lock_guard<std::mutex> lock(reading->mu);
       if (reading->given_up) return;
@@ -161,15 +161,18 @@ absl::Status ProcessControl::SetAccepting(bool accepting) {
     std::condition_variable changed;
     size_t pending;
     bool any = false;
+    bool released = false;
   };
   const auto answers = std::make_shared<Answers>();
   answers->pending = process_->groups_.size();
   for (size_t i = 0; i < process_->groups_.size(); ++i) {
-    process_->groups_.Visit(static_cast<int>(i), [=](Group& group) {
-      const bool can = group.SetAccepting(accepting);
+    process_->groups_.Visit(static_cast<int>(i), [=](Group& group,
+                                                     bool released) {
+      const bool can = !released && group.SetAccepting(accepting);
       std::lock_guard<std::mutex> lock(answers->mu);
       --answers->pending;
       answers->any |= can;
+      answers->released |= released;
       answers->changed.notify_all();
     });
   }
@@ -177,6 +180,9 @@ absl::Status ProcessControl::SetAccepting(bool accepting) {
   const bool all =
       answers->changed.wait_for(lock, absl::ToChronoNanoseconds(kAcceptingTime),
                                 [&] { return answers->pending == 0; });
+  if (answers->released) {
+    return absl::FailedPreconditionError("a successor serves");
+  }
   if (all && !answers->any) {
     return absl::UnimplementedError("no group of this service can tell");
   }

@@ -50,6 +50,7 @@ absl::StatusOr<Ended> Process::Wait() {
 
 void Process::Finish(absl::StatusOr<Ended> ended) {
   finished_ = true;
+  roster_.EndWaits();
   std::lock_guard<std::mutex> lock(mu_);
   if (ended_.has_value()) return;
   ended_ = std::move(ended);

@@ -181,24 +181,29 @@ std::vector<v1::InventoryItem> Roster::Inventory(bool details) const {
   std::vector<v1::InventoryItem> items;
   std::vector<std::vector<SharedFd>> held;  // so none is closed meanwhile
   const absl::Time now = absl::Now();
+  std::vector<std::shared_ptr<Session>> sessions;
   {
     std::lock_guard<std::mutex> lock(mu_);
-    items.reserve(sessions_.size());
-    for (const auto& [id, session] : sessions_) {
-      v1::InventoryItem& item = items.emplace_back();
-      item.set_category("session");
-      item.set_name(session->type());
-      item.set_session(id);
-      item.set_age_seconds(
-          absl::ToDoubleSeconds(now - session->opened_at()));
-      item.set_handoffs(session->handoffs());
-      item.set_group(session->group_);
-      item.set_keep_reason(session->keep_reason_);
-      held.emplace_back();
-      for (const Session::Descriptor& d : session->descriptors_) {
-        item.add_descriptor_names(d.name);
-        held.back().push_back(d.fd);
-      }
+    sessions.reserve(sessions_.size());
+    for (const auto& [id, session] : sessions_) sessions.push_back(session);
+  }
+  items.reserve(sessions.size());
+  // One at a time: a cut needs the lock too, and must not wait for all of them.
+  for (const std::shared_ptr<Session>& session : sessions) {
+    std::lock_guard<std::mutex> lock(mu_);
+    if (session->ended_) continue;
+    v1::InventoryItem& item = items.emplace_back();
+    item.set_category("session");
+    item.set_name(session->type());
+    item.set_session(session->id());
+    item.set_age_seconds(absl::ToDoubleSeconds(now - session->opened_at()));
+    item.set_handoffs(session->handoffs());
+    item.set_group(session->group_);
+    item.set_keep_reason(session->keep_reason_);
+    held.emplace_back();
+    for (const Session::Descriptor& d : session->descriptors_) {
+      item.add_descriptor_names(d.name);
+      held.back().push_back(d.fd);
     }
   }
   for (size_t i = 0; i < items.size(); ++i) {

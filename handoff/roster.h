@@ -89,10 +89,12 @@ class Roster {
   // way. FAILED_PRECONDITION where it is kept. [loop]
   absl::StatusOr<SessionSnapshot> Peek(Group& group, Session& session,
                                        uint32_t version) const;
-  // Until all have ended or moved, or the deadline. Takes those that have out of
+  // Until all have ended or moved, EndWaits(), or the deadline. Takes those that have out of
   // `sessions`; returns how many have ended. Not on a loop.
   size_t WaitForEnd(std::vector<std::shared_ptr<Session>>& sessions,
                     absl::Time deadline) const;
+  // The process ends: nobody waits any more.
+  void EndWaits();
 
   // Forgets what an earlier handoff has sent. `versions`: of each type's state.
   // Returns the number by which its rounds are known: what a loop still does for
@@ -145,6 +147,7 @@ class Roster {
 
   mutable std::mutex mu_;
   mutable std::condition_variable gone_;  // some of `sessions_`
+  bool waits_over_ = false;
   std::unordered_map<uint64_t, std::shared_ptr<Session>> sessions_;
   // By tracked group.
   std::map<int, std::vector<std::shared_ptr<Session>>> changed_;

@@ -52,6 +52,12 @@ absl::StatusOr<SessionSnapshot> Roster::Peek(Group& group, Session& session,
   return snapshot;
 }
 
+void Roster::EndWaits() {
+  std::lock_guard<std::mutex> lock(mu_);
+  waits_over_ = true;
+  gone_.notify_all();
+}
+
 size_t Roster::WaitForEnd(std::vector<std::shared_ptr<Session>>& sessions,
                           absl::Time deadline) const {
   size_t ended = 0;
@@ -60,7 +66,7 @@ size_t Roster::WaitForEnd(std::vector<std::shared_ptr<Session>>& sessions,
   // One after the other: whoever ends meanwhile is found to have ended.
   while (!sessions.empty()) {
     const Session& session = *sessions.back();
-    if (!session.ended_ &&
+    if (!session.ended_ && !waits_over_ &&
         gone_.wait_until(lock, absl::ToChronoTime(deadline)) ==
             std::cv_status::no_timeout) {
       continue;

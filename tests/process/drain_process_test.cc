@@ -76,10 +76,10 @@ TEST_F(DrainTest, AKeptSessionThatEndsIsDrainedInTheSuccessorsLedger) {
   EXPECT_EQ(kept.Line(), "<end>");
   EXPECT_EQ(first.WaitExit(), 0) << first.Said();
   EXPECT_NE(first.WaitFor("event drained of the sessions that were kept 1 have "
-                          "ended by themselves, 0 are cut off"),
+                          "ended, 0 are cut off"),
             "")
       << first.Said();
-  EXPECT_EQ(Sessions(), Strings{"DRAINED asked to stay; ended by itself"});
+  EXPECT_EQ(Sessions(), Strings{"DRAINED asked to stay; ended"});
   const v1::LedgerHandoff handoff = Ledger().handoffs(0);
   EXPECT_EQ(handoff.kept(), 0u);
   EXPECT_EQ(handoff.drained(), 1u);
@@ -99,7 +99,7 @@ TEST_F(DrainTest, WhatEndsWithinTheWatchIsDrainedToo) {
   ASSERT_TRUE(third.WaitReady()) << third.Said();
   EXPECT_EQ(first.WaitExit(), 0) << first.Said();
   EXPECT_EQ(second.WaitExit(), 0) << second.Said();
-  EXPECT_EQ(Sessions(), Strings{"DRAINED asked to stay; ended by itself"});
+  EXPECT_EQ(Sessions(), Strings{"DRAINED asked to stay; ended"});
 }
 
 TEST_F(DrainTest, AtTheDeadlineTheRestIsCutOffAndNamedSo) {
@@ -112,7 +112,7 @@ TEST_F(DrainTest, AtTheDeadlineTheRestIsCutOffAndNamedSo) {
   EXPECT_EQ(first.WaitExit(), 0) << first.Said();
   EXPECT_EQ(kept.Line(), "<end>");
   EXPECT_EQ(Sessions(),
-            Strings{"DRAINED asked to stay; closed at the drain deadline"});
+            Strings{"DRAINED asked to stay; cut off at the end of the process"});
 }
 
 TEST_F(DrainTest, SessionsThatTheSuccessorRefusedAreDrainedAsKeptOnes) {
@@ -126,7 +126,7 @@ TEST_F(DrainTest, SessionsThatTheSuccessorRefusedAreDrainedAsKeptOnes) {
   client.Send("close\n");
   EXPECT_EQ(client.Line(), "<end>");
   EXPECT_EQ(first.WaitExit(), 0) << first.Said();
-  EXPECT_EQ(Sessions(), Strings{"DRAINED told to refuse; ended by itself"});
+  EXPECT_EQ(Sessions(), Strings{"DRAINED told to refuse; ended"});
   EXPECT_EQ(Ledger().handoffs(0).refused(), 0u);
 }
 
@@ -143,7 +143,7 @@ TEST_F(DrainTest, WhoeverServesByThenIsTold) {
   EXPECT_EQ(Sessions(), Strings{"KEPT asked to stay"});
   kept.Send("close\n");
   EXPECT_EQ(first.WaitExit(), 0) << first.Said();
-  EXPECT_EQ(Sessions(), Strings{"DRAINED asked to stay; ended by itself"});
+  EXPECT_EQ(Sessions(), Strings{"DRAINED asked to stay; ended"});
 }
 
 // The third has its copy of the ledger already.
@@ -164,12 +164,12 @@ TEST_F(DrainTest, WhatIsToldDuringAHandoffIsPassedOn) {
            WSTOPPED | WEXITED | WNOWAIT);
   kept.Send("close\n");
   EXPECT_EQ(first.WaitExit(), 0) << first.Said();
-  EXPECT_EQ(Sessions(), Strings{"DRAINED asked to stay; ended by itself"})
+  EXPECT_EQ(Sessions(), Strings{"DRAINED asked to stay; ended"})
       << "the second was not told";
   third.Signal(SIGCONT);
   ASSERT_TRUE(third.WaitReady()) << third.Said();
   EXPECT_EQ(second.WaitExit(), 0) << second.Said();
-  EXPECT_EQ(Sessions(), Strings{"DRAINED asked to stay; ended by itself"})
+  EXPECT_EQ(Sessions(), Strings{"DRAINED asked to stay; ended"})
       << "the third was not told: " << second.Said();
   EXPECT_EQ(Who(moves)[0], absl::StrCat(third.pid()));
 }
@@ -185,7 +185,7 @@ TEST_F(DrainTest, AProcessThatIsStoppedWithinTheWatchTellsWhatItHadKept) {
   first.Signal(SIGTERM);
   EXPECT_EQ(first.WaitExit(), 3) << first.Said();
   EXPECT_EQ(Sessions(),
-            Strings{"DRAINED asked to stay; closed at the drain deadline"});
+            Strings{"DRAINED asked to stay; cut off at the end of the process"});
 }
 
 TEST_F(DrainTest, NobodyWhoCanBeToldIsNoReasonToStay) {
