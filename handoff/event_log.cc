@@ -16,6 +16,10 @@ namespace {
 // Events that a process numbers before they would reach the next epoch.
 constexpr int kEpochBits = 32;
 
+uint64_t FirstOf(uint32_t began, uint64_t epoch) {
+  return ((began + epoch) << kEpochBits) + 1;
+}
+
 // Longer than any name of a kind.
 constexpr size_t kMaxKindBytes = 64;
 
@@ -38,17 +42,26 @@ void EventLog::Trim() {
 void EventLog::SetEpoch(uint64_t epoch, uint64_t generation) {
   std::lock_guard<std::mutex> lock(mu_);
   generation_ = generation;
-  const uint64_t first = (epoch << kEpochBits) + 1;
+  if (began_ == 0) {
+    began_ = static_cast<uint32_t>(absl::ToUnixSeconds(absl::Now()));
+  }
+  const uint64_t first = FirstOf(began_, epoch);
   // A predecessor that had such numbers was none of this line.
   while (!events_.empty() && events_.back().sequence() >= first) {
     events_.pop_back();
   }
-  dropped_ = std::min(dropped_, first - 1);
+  dropped_ = std::exchange(gap_, false) ? first - 1
+                                        : std::min(dropped_, first - 1);
   next_ = first;
   for (v1::EventRecord& record : std::exchange(unnumbered_, {})) {
     Number(record);
   }
   changed_.notify_all();
+}
+
+void EventLog::NoteGap() {
+  std::lock_guard<std::mutex> lock(mu_);
+  gap_ = true;
 }
 
 void EventLog::Add(const Event& event) {
@@ -70,6 +83,7 @@ void EventLog::Add(const Event& event) {
 
 void EventLog::Inherit(const v1::EventHistory& history) {
   std::lock_guard<std::mutex> lock(mu_);
+  if (history.began() != 0) began_ = history.began();
   dropped_ = std::max(dropped_, history.dropped());
   for (const v1::EventRecord& event : history.events()) {
     const uint64_t last =
@@ -86,10 +100,16 @@ v1::EventHistory EventLog::History(uint64_t after) const {
   std::lock_guard<std::mutex> lock(mu_);
   v1::EventHistory history;
   history.set_dropped(dropped_);
+  history.set_began(began_);
   for (auto it = After(after); it != events_.end(); ++it) {
     *history.add_events() = *it;
   }
   return history;
+}
+
+bool EventLog::OfAnother(uint64_t number) const {
+  return number != 0 && next_ != 0 &&
+         (number >= next_ || number < FirstOf(began_, EpochOf(1)));
 }
 
 std::deque<v1::EventRecord>::const_iterator EventLog::After(

@@ -30,7 +30,9 @@ inline uint64_t EpochOf(uint64_t generation) { return 2 * generation; }
 // Sequence numbers rise over all generations, with gaps: a process numbers its
 // events within an epoch, and the epochs of its successor are higher. So
 // whoever has seen an event of a predecessor, even one from after the cut, goes
-// on at the successor with what comes after it, and gets nothing twice.
+// on at the successor with what comes after it, and gets nothing twice. Epochs
+// count from the second in which the service began, so the numbers of one that
+// was started afresh are above those of the one before.
 class EventLog {
  public:
   static constexpr size_t kMaxEvents = 1'024;
@@ -40,6 +42,8 @@ class EventLog {
   // for their number until the first call. A process of generation G has epoch
   // 2 * G; one that has rolled back, 2 * the highest generation given out + 1.
   void SetEpoch(uint64_t epoch, uint64_t generation);
+  // Something is gone of what the predecessor had. Before SetEpoch().
+  void NoteGap();
   void Add(const Event& event);
 
   // What the predecessor had, which goes before our own; twice where more came
@@ -53,9 +57,9 @@ class EventLog {
     // Whether there were others after `after` that are gone.
     bool missed = false;
   };
-  // At most `most` events whose numbers are higher than `after`. Where that is
-  // higher than any, it is of a service that ended, and this one began anew:
-  // then from the beginning, and others were missed.
+  // At most `most` events whose numbers are higher than `after`, 0: from the
+  // oldest. Where it is of a service that ended, and this one began anew, that
+  // is from the beginning, and others were missed.
   Batch Read(uint64_t after, size_t most) const;
   // 0 where there is none.
   uint64_t last() const;
@@ -68,9 +72,7 @@ class EventLog {
   // With the lock.
   void Number(v1::EventRecord& record);
   void Trim();
-  bool OfAnother(uint64_t number) const {
-    return next_ != 0 && number >= next_;
-  }
+  bool OfAnother(uint64_t number) const;
   std::deque<v1::EventRecord>::const_iterator After(uint64_t after) const;
 
   mutable std::mutex mu_;
@@ -79,6 +81,8 @@ class EventLog {
   std::deque<v1::EventRecord> events_;
   std::vector<v1::EventRecord> unnumbered_;
   uint64_t generation_ = 0;
+  uint32_t began_ = 0;  // as EventHistory's
+  bool gap_ = false;
   uint64_t next_ = 0;     // 0: no epoch yet
   uint64_t dropped_ = 0;  // the highest number that is gone
 };

@@ -183,6 +183,33 @@ TEST(EventLogTest, ANumberOfAServiceThatHasEndedStartsFromTheBeginning) {
   fresh.WaitFor(old.last(), absl::InfiniteFuture());  // does not block
 }
 
+TEST(EventLogTest, ANumberFromBeforeTheServiceBeganStartsFromTheBeginning) {
+  EventLog log;
+  Begin(log, {"started", "more"});
+  const uint64_t before = ((log.last() >> 32) - 1000) << 32;
+  EXPECT_EQ(TextsAfter(log, before), Texts({"started", "more"}));
+  EXPECT_TRUE(log.Read(before, 1).missed);
+  // The successor's line began with the first process.
+  EventLog next;
+  next.Inherit(log.History(0));
+  next.SetEpoch(EpochOf(2), 2);
+  EXPECT_TRUE(next.Read(before, 1).missed);
+  EXPECT_FALSE(next.Read(log.last(), 1).missed);
+}
+
+TEST(EventLogTest, AGapInWhatWasInheritedIsTold) {
+  EventLog log;
+  Begin(log, {"a"});
+  EventLog next;
+  next.Inherit(log.History(0));
+  next.NoteGap();
+  next.SetEpoch(EpochOf(2), 2);
+  Note(next, "b");
+  EXPECT_TRUE(next.Read(log.last(), 1).missed);
+  EXPECT_EQ(TextsAfter(next, log.last()), Texts({"b"}));
+  EXPECT_FALSE(next.Read(next.last() - 1, 1).missed);
+}
+
 TEST(EventLogTest, AHistoryThatMakesNoSenseIsCutDown) {
   v1::EventHistory history;
   for (int i = 1; i <= 1'000'000; ++i) {

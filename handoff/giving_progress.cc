@@ -52,6 +52,10 @@ void Giving::NotePhase(absl::Time now) {
     }
   }
   if (phase == phases_.name()) return;
+  // The answer may have come in the same turn.
+  if (phases_.name() == "pre-copy" && phase == "changes") {
+    phases_.Begin("staging", now);
+  }
   phases_.End(now);
   if (!phase.empty()) phases_.Begin(phase, now);
 }

@@ -344,7 +344,10 @@ TEST_F(GroupSetTest, CloseReachesThePeerWhileADuplicateLives) {
 TEST_F(GroupSetTest, AVisitorWaitsForAQuiescedGroupAndHoldsUpNoBarrier) {
   std::atomic<int> let_in{0};
   std::atomic<int> turned_away{0};
-  const auto visit = [&](Group&) { ++let_in; };
+  const auto visit = [&](Group&, bool released) {
+    EXPECT_FALSE(released);
+    ++let_in;
+  };
   groups_.Visit(0, visit);
   loops_[0].Do([] {});
   EXPECT_EQ(let_in.load(), 1);
@@ -371,7 +374,11 @@ TEST_F(GroupSetTest, AVisitorWaitsForTheReleaseToo) {
   ASSERT_TRUE(StepDone());
   groups_.StartQuiesce();
   bool ended = false;
-  groups_.Visit(0, [&](Group&) { ended = Roster::Ended(*moved); });
+  bool after_release = false;
+  groups_.Visit(0, [&](Group&, bool released) {
+    ended = Roster::Ended(*moved);
+    after_release = released;
+  });
   ASSERT_TRUE(StepDone());
   groups_.StartCut();
   ASSERT_TRUE(StepDone());
@@ -383,6 +390,11 @@ TEST_F(GroupSetTest, AVisitorWaitsForTheReleaseToo) {
   EXPECT_EQ(roster_.WaitForEnd(sessions, absl::Now()), 0u)
       << "it moved, and has not ended";
   EXPECT_TRUE(sessions.empty());
+  EXPECT_TRUE(after_release);
+  groups_.ThawReleased();
+  groups_.Visit(0, [&](Group&, bool released) { after_release = released; });
+  loops_[0].Do([] {});
+  EXPECT_FALSE(after_release) << "it serves again";
 }
 
 }  // namespace

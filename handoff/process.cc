@@ -185,7 +185,7 @@ absl::Status Process::ApplyChanges() {
   }
   for (const std::string& name : changes.blobs) {
     if (absl::Status s = RestoreBlobValue(name); !s.ok()) return s;
-    if (name == kEventsTailBlob) InheritEvents(name);
+    if (name == kEventsTailBlob && !InheritEvents(name)) events_.NoteGap();
   }
   return absl::OkStatus();
 }
@@ -266,6 +266,9 @@ absl::Status Process::Ready() {
       DropTaken();
       taking_.reset();  // closes what the predecessor still owns
       return status;
+    }
+    if (taking_->inventory().blobs().count(kEventsTailBlob) == 0) {
+      events_.NoteGap();
     }
     events_.SetEpoch(EpochOf(generation_), generation_);
     report_(Event::Kind::kCommitted, taking_->offer().handoff_id(),

@@ -91,7 +91,7 @@ class Process : public Handoff {
                        SessionReceiver* receiver);
   absl::Status ApplyChanges();
   absl::Status RestoreBlobValue(const std::string& name);
-  void InheritEvents(const std::string& blob);
+  bool InheritEvents(const std::string& blob);
   v1::Ready MakeReady();
   void AdoptUntouched();
   // What was taken and what was not claimed, as entries.

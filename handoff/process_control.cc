@@ -16,6 +16,12 @@
 #include "handoff/transport/spawn.h"
 
 namespace handoff {
+namespace {
+
+// Of what an operator gives as a reason: it goes into frames and the ledger.
+constexpr size_t kMaxReasonBytes = 512;
+
+}  // namespace
 
 v1::Status ProcessControl::GetStatus() const {
   const Process& process = *process_;
@@ -161,7 +167,7 @@ absl::Status ProcessControl::Lock(absl::string_view reason, absl::Time expiry) {
   if (expiry <= absl::Now()) {
     return absl::InvalidArgumentError("the lock's expiry has passed");
   }
-  lock_ = {Printable(reason), expiry};
+  lock_ = {Printable(reason).substr(0, kMaxReasonBytes), expiry};
   return absl::OkStatus();
 }
 
@@ -176,7 +182,8 @@ absl::Status ProcessControl::Unlock() {
 absl::Status ProcessControl::Abort(absl::string_view reason,
                                    absl::Time deadline) {
   auto call = std::make_shared<AbortCall>();
-  call->reason = absl::StrCat("aborted by an operator: ", reason);
+  call->reason = absl::StrCat("aborted by an operator: ",
+                              Printable(reason).substr(0, kMaxReasonBytes));
   std::unique_lock<std::mutex> lock(process_->mu_);
   if (ended_) return absl::FailedPreconditionError("no handoff is under way");
   aborts_.push_back(call);
@@ -187,8 +194,8 @@ absl::Status ProcessControl::Abort(absl::string_view reason,
   } else {
     aborts_changed_.wait_until(lock, absl::ToChronoTime(deadline), done);
   }
-  aborts_.remove(call);
   if (done()) return *call->result;
+  // It stays to be carried out.
   return absl::DeadlineExceededError(
       "the handoff was told to abort and has not ended yet");
 }
@@ -196,6 +203,10 @@ absl::Status ProcessControl::Abort(absl::string_view reason,
 void ProcessControl::Finish(AbortCall& call, absl::Status result) {
   call.result = std::move(result);
   aborts_changed_.notify_all();
+}
+
+void ProcessControl::ForgetAborts() {
+  aborts_.remove_if([](const auto& call) { return call->result.has_value(); });
 }
 
 void ProcessControl::CarryAborts(absl::Time now) {
@@ -237,6 +248,7 @@ void ProcessControl::EndAborts() {
       Finish(*call, absl::OkStatus());
     }
   }
+  ForgetAborts();
 }
 
 void ProcessControl::End() {

@@ -82,6 +82,7 @@ class ProcessControl : public Control {
   };
   bool Locked() const;
   void Finish(AbortCall& call, absl::Status result);
+  void ForgetAborts();
 
   Process* const process_;
   std::deque<std::string> audits_;

@@ -139,17 +139,21 @@ absl::Status Process::StartFresh(UniqueFd listener) {
   return absl::OkStatus();
 }
 
-void Process::InheritEvents(const std::string& blob) {
+bool Process::InheritEvents(const std::string& blob) {
   const auto& blobs = taking_->inventory().blobs();
   const auto it = blobs.find(blob);
-  if (it == blobs.end()) return;
+  if (it == blobs.end()) return false;
   Limits limits;
   limits.state_bytes = kMaxEventsBytes;
   auto value = DecodeBlob(it->second, limits);
   v1::EventHistory history;
-  if (value.ok() && value->UnpackTo(&history)) return events_.Inherit(history);
+  if (value.ok() && value->UnpackTo(&history)) {
+    events_.Inherit(history);
+    return true;
+  }
   report_(Event::Kind::kNote, taking_->offer().handoff_id(),
           "the predecessor's events cannot be read");
+  return false;
 }
 
 absl::Status Process::Inherit() {
@@ -174,7 +178,7 @@ absl::Status Process::Inherit() {
               "the predecessor's ledger cannot be read");
     }
   }
-  InheritEvents(kEventsBlob);
+  if (!InheritEvents(kEventsBlob)) events_.NoteGap();
   return absl::OkStatus();
 }
 
