@@ -8,58 +8,21 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "google/protobuf/util/json_util.h"
 #include "handoff/fd/fd_description.h"
+#include "handoff/plain_text.h"
 
 namespace handoff {
 namespace {
 
 using v1::LedgerEntry;
 
-constexpr absl::string_view kNothing = "-";
-
-// `text` as one word: in quotes unless it needs none, so that a space or comma
-// in a name cannot pass for the end of a column.
-std::string Word(absl::string_view text) {
-  const bool plain =
-      !text.empty() && text != kNothing &&
-      std::all_of(text.begin(), text.end(), [](char c) {
-        return absl::ascii_isgraph(c) &&
-               absl::string_view("\\\",=").find(c) == absl::string_view::npos;
-      });
-  if (plain) return std::string(text);
-  std::string word = "\"";
-  for (const char c : text) {
-    absl::StrAppend(&word, c == '"' ? "\\\"" : OnOneLine({&c, 1}));
-  }
-  return word + '"';
-}
-
-std::string WordOrNothing(absl::string_view text) {
-  return text.empty() ? std::string(kNothing) : Word(text);
-}
-
-std::string FormatAge(double seconds) {
-  const absl::Duration age =
-      absl::Trunc(absl::Seconds(seconds), absl::Seconds(1));
-  constexpr absl::Duration kDay = absl::Hours(24);
-  if (age == absl::ZeroDuration()) return "0s";
-  if (age < kDay || age == absl::InfiniteDuration()) {
-    return absl::FormatDuration(age);
-  }
-  return absl::StrCat(age / kDay, "d", (age % kDay) / absl::Hours(1), "h");
-}
-
-std::string FormatTime(uint64_t unix_nanoseconds) {
-  return absl::FormatTime(
-      "%Y-%m-%dT%H:%M:%SZ",
-      absl::FromUnixNanos(static_cast<int64_t>(unix_nanoseconds)),
-      absl::UTCTimeZone());
+std::string FormatNanoseconds(uint64_t unix_nanoseconds) {
+  return FormatUtc(absl::FromUnixNanos(static_cast<int64_t>(unix_nanoseconds)));
 }
 
 // How long a session was frozen, over all sessions: a group counts as often as
@@ -94,9 +57,10 @@ std::string FormatProgress(const v1::HandoffProgress& progress) {
       "handoff:      %d%s, %s since %s, %d of %d sessions, to pid %d, label "
       "%s\n",
       progress.handoff_id(), progress.rehearsal() ? ", a rehearsal" : "",
-      WordOrNothing(progress.phase()), FormatTime(progress.phase_started_at()),
-      progress.sessions_sent(), progress.sessions_total(),
-      progress.successor_pid(), WordOrNothing(progress.successor_label()));
+      WordOrNothing(progress.phase()),
+      FormatNanoseconds(progress.phase_started_at()), progress.sessions_sent(),
+      progress.sessions_total(), progress.successor_pid(),
+      WordOrNothing(progress.successor_label()));
 }
 
 // What both FormatStatus and FormatLedger say of a handoff.
@@ -104,7 +68,7 @@ std::string FormatHandoff(const v1::LedgerHandoff& handoff) {
   std::string text = absl::StrFormat(
       "%d %s %s, %.3f s, pid %d -> pid %d, generation %d\n",
       handoff.handoff_id(), WordOrNothing(handoff.result()),
-      FormatTime(handoff.started_at()), handoff.seconds(),
+      FormatNanoseconds(handoff.started_at()), handoff.seconds(),
       handoff.predecessor_pid(), handoff.successor_pid(), handoff.generation());
   if (!handoff.reason().empty()) {
     absl::StrAppend(&text, "  reason: ", OnOneLine(handoff.reason()), "\n");
@@ -194,7 +158,7 @@ using Columns = std::array<std::string, 5>;
 Columns InventoryColumns(const v1::InventoryItem& item) {
   Columns columns = {WordOrNothing(item.category()), WordOrNothing(item.name()),
                      absl::StrCat(item.session()),
-                     FormatAge(item.age_seconds()),
+                     FormatAge(absl::Seconds(item.age_seconds())),
                      absl::StrCat(item.handoffs())};
   // Of anything but sessions, nobody keeps the age.
   if (item.session() == 0) {
@@ -207,21 +171,6 @@ Columns InventoryColumns(const v1::InventoryItem& item) {
 }
 
 }  // namespace
-
-std::string OnOneLine(absl::string_view text) {
-  std::string line;
-  line.reserve(text.size());
-  for (const char c : text) {
-    if (c == '\\') {
-      line += "\\\\";
-    } else if (absl::ascii_isprint(c)) {
-      line += c;
-    } else {
-      absl::StrAppendFormat(&line, "\\x%02x", static_cast<unsigned char>(c));
-    }
-  }
-  return line;
-}
 
 std::string FormatStatus(const v1::Status& status) {
   std::string text = absl::StrFormat(
@@ -236,12 +185,13 @@ std::string FormatStatus(const v1::Status& status) {
       "sessions:     %d\n"
       "open:         %d descriptors of %d\n",
       status.pid(), WordOrNothing(status.label()), status.generation(),
-      OnOneLine(status.state()), FormatAge(status.uptime_seconds()),
-      status.listeners(), status.descriptors(), status.blobs(),
-      status.sessions(), status.open_descriptors(), status.descriptor_limit());
+      OnOneLine(status.state()),
+      FormatAge(absl::Seconds(status.uptime_seconds())), status.listeners(),
+      status.descriptors(), status.blobs(), status.sessions(),
+      status.open_descriptors(), status.descriptor_limit());
   if (status.has_lock()) {
     absl::StrAppend(&text, "locked until: ",
-                    FormatTime(status.lock().expires_at()), ": ",
+                    FormatNanoseconds(status.lock().expires_at()), ": ",
                     OnOneLine(status.lock().reason()), "\n");
   }
   if (status.has_handoff()) text += FormatProgress(status.handoff());
@@ -301,7 +251,7 @@ std::string FormatRehearsal(const v1::LedgerHandoff& report) {
                       FormatEntries(report));
 }
 
-absl::StatusOr<std::string> FormatJson(const v1::QueryReply& reply) {
+absl::StatusOr<std::string> FormatJson(const google::protobuf::Message& reply) {
   google::protobuf::util::JsonPrintOptions options;
   options.always_print_primitive_fields = true;
   std::string text;

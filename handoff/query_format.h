@@ -4,13 +4,11 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
+#include "google/protobuf/message.h"
 #include "proto/handoff.pb.h"
 
-// Replies as text. Names, labels, reasons and addresses come from elsewhere, a
-// client's Unix address even from the client: in text for people everything but
-// printable ASCII is escaped, so that none of them can end a line, forge one,
-// or reach the terminal. All functions are thread-safe.
+// Replies as text; for people, by the rules of plain_text.h. All functions are
+// thread-safe.
 
 namespace handoff {
 
@@ -28,11 +26,7 @@ std::string FormatRehearsal(const v1::LedgerHandoff& report);
 // (https://protobuf.dev/programming-guides/json/; 64-bit numbers are strings).
 // INVALID_ARGUMENT where a string of the reply is not UTF-8, which no reply
 // that was received can have.
-absl::StatusOr<std::string> FormatJson(const v1::QueryReply& reply);
-
-// `text` with a backslash before each backslash, and every byte that is not
-// printable ASCII as \xNN.
-std::string OnOneLine(absl::string_view text);
+absl::StatusOr<std::string> FormatJson(const google::protobuf::Message& reply);
 
 }  // namespace handoff
 

@@ -22,15 +22,6 @@ Message Parse(const char* text) {
   return message;
 }
 
-TEST(OnOneLineTest, EscapesWhatIsNotPrintable) {
-  EXPECT_EQ(OnOneLine("plain, with 'quotes'"), "plain, with 'quotes'");
-  EXPECT_EQ(OnOneLine("a\nb\r\x1b[31m\x7f"), "a\\x0ab\\x0d\\x1b[31m\\x7f");
-  EXPECT_EQ(OnOneLine("a\\x0a"), "a\\\\x0a") << "must not look escaped";
-  // C1 controls and marks that reverse the text are UTF-8 of several bytes.
-  EXPECT_EQ(OnOneLine("\xc2\x9b"), "\\xc2\\x9b");
-  EXPECT_EQ(OnOneLine(absl::string_view("\0", 1)), "\\x00");
-}
-
 TEST(FormatStatusTest, BeforeAnyHandoff) {
   const auto status = Parse<v1::Status>(R"pb(
     pid: 1234

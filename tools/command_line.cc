@@ -1,8 +1,8 @@
 #include "tools/command_line.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <utility>
 
@@ -13,20 +13,19 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "tools/command_check.h"
+#include "tools/command_options.h"
 
 namespace handoff {
 namespace {
 
-// A slip of the finger should not wait for a day.
-constexpr absl::Duration kLongestTimeout = absl::Hours(1);
-// A rehearsal restores everything: as long as a handoff may stage, and as much
-// again.
-constexpr absl::Duration kRehearsalTimeout = absl::Minutes(2);
-
 // Where the descriptions of options begin.
 constexpr int kColumn = 24;
-// Of an option whose value names a file.
+// The type of a value that names a file.
 constexpr char kPath[] = "PATH";
+// Groups of options in help: what has none is not in it.
+constexpr char kOptions[] = "options";
+constexpr char kUnlisted[] = "";
 
 const VerbText* FindVerb(absl::string_view name) {
   for (const VerbText& verb : VerbTexts()) {
@@ -48,16 +47,17 @@ class HelpFormatter : public CLI::Formatter {
 
   std::string make_help(const CLI::App* app, std::string name,
                         CLI::AppFormatMode mode) const override {
-    return absl::StrCat(make_usage(app, std::move(name)), "\n",
-                        app->get_parent() == nullptr ? make_description(app)
-                                                     : app->get_footer(),
-                        make_subcommands(app, mode), make_groups(app, mode),
-                        app->get_parent() == nullptr
-                            ? absl::StrCat("\n", app->get_footer())
-                            : "");
+    const VerbText* const verb = FindVerb(app->get_name());
+    if (verb == nullptr) {
+      return absl::StrCat(make_usage(app, name), "\n", make_description(app),
+                          make_subcommands(app, mode), make_groups(app, mode),
+                          "\n", CommandDetails());
+    }
+    return absl::StrCat(make_usage(app, name), "\n", verb->details,
+                        make_groups(app, mode));
   }
   std::string make_usage(const CLI::App* app, std::string) const override {
-    const VerbText* verb = FindVerb(app->get_name());
+    const VerbText* const verb = FindVerb(app->get_name());
     return verb == nullptr ? "usage: handoff VERB [OPTION...]\n"
                              "       handoff help VERB\n"
                            : absl::StrCat("usage: handoff ", verb->name, " ",
@@ -73,133 +73,85 @@ class HelpFormatter : public CLI::Formatter {
   throw CLI::ValidationError(text);
 }
 
-// The command as CLI11 knows it, and what it has read.
+// The command as CLI11 knows it, and what it has read. Throws CLI11's errors.
 class Parser {
  public:
-  // Throws CLI11's errors, as do its members.
   Parser();
+  // What the options point to is within.
+  Parser(const Parser&) = delete;
+  Parser& operator=(const Parser&) = delete;
 
   CLI::App& app() { return app_; }
   CommandLine Parse(absl::Span<const absl::string_view> arguments);
 
  private:
-  void AddCommonOptions(CLI::App& app);
-  void AddDuration(CLI::App& app, const std::string& name,
-                   absl::Duration longest, const std::string& longest_text,
-                   const std::string& description,
-                   std::function<void(absl::Duration)> set);
-  CLI::App& Add(const VerbText& verb);
+  void Add(CLI::App& app, const OptionText& option);
+  void AddAll(CLI::App& app, const std::vector<OptionText>& options,
+              const std::string& help);
   void RejectExtras();
-  void Complete();
+  void SetVerb();
 
   CommandLine line_;
   bool help_ = false;
-  bool timed_ = false;
   CLI::App app_;
 };
 
-// As help has it: "=TEXT". Of several, the last counts.
-CLI::Option* Named(CLI::Option* option, const std::string& text) {
-  return option->option_text(text)->take_last()->group("options");
-}
-
-void Parser::AddDuration(CLI::App& app, const std::string& name,
-                         absl::Duration longest,
-                         const std::string& longest_text,
-                         const std::string& description,
-                         std::function<void(absl::Duration)> set) {
-  Named(app.add_option_function<std::string>(
-            name,
-            [name, longest, longest_text, set](const std::string& text) {
-              absl::Duration value;
-              if (!absl::ParseDuration(text, &value) ||
-                  value <= absl::ZeroDuration() || value > longest) {
-                Reject(absl::StrCat(name, " is a time up to ", longest_text,
-                                    ", such as 500ms or 5s, not '", text, "'"));
-              }
-              set(value);
-            },
-            description),
-        "TIME");
-}
-
-CLI::Option* AddChoice(CLI::App& app, const std::string& name,
-                       const std::vector<std::string>& choices,
-                       const std::string& description,
-                       std::function<void(const std::string&)> set) {
-  const auto check = [=](const std::string& text) {
-    if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
-      Reject(absl::StrCat(name, " is ", absl::StrJoin(choices, " or "),
-                          ", not '", text, "'"));
+void Parser::Add(CLI::App& app, const OptionText& option) {
+  const auto set = [this, option](const std::string& value) {
+    if (!option.choices.empty() &&
+        std::find(option.choices.begin(), option.choices.end(), value) ==
+            option.choices.end()) {
+      const bool few = option.choices.size() <= 3;
+      Reject(absl::StrCat(option.name, few ? " is " : " is one of ",
+                          absl::StrJoin(option.choices, few ? " or " : ", "),
+                          ", not '", value, "'"));
     }
-    set(text);
+    const absl::Status status = option.set(value, line_);
+    if (!status.ok()) Reject(std::string(status.message()));
   };
-  return Named(app.add_option_function<std::string>(name, check, description),
-               absl::StrJoin(choices, "|"))
-      ->type_name(absl::StrJoin(choices, "|"));
-}
-
-void Parser::AddCommonOptions(CLI::App& app) {
-  Named(app.add_option("--handoff", line_.path, "the service's handoff socket"),
-        kPath)
-      ->type_name(kPath);
-  AddChoice(app, "--format", {"text", "json"},
-            "for people (the default), or one line of JSON",
-            [this](const std::string& text) {
-              line_.format = text == "json" ? Format::kJson : Format::kText;
-            });
-  AddDuration(app, "--timeout", kLongestTimeout, "1h",
-              "how long to wait for the whole answer, at most 1h;\n"
-              "5s, and of rehearse 2m, unless it is given",
-              [this](absl::Duration timeout) {
-                line_.timeout = timeout;
-                timed_ = true;
-              });
-}
-
-CLI::App& Parser::Add(const VerbText& verb) {
-  CLI::App& app =
-      *app_.add_subcommand(std::string(verb.name), std::string(verb.summary));
-  app.group("verbs")->footer(std::string(verb.details));
-  switch (verb.verb) {
-    case Verb::kHelp:
-      app.add_option("verb", line_.topic)
-          ->type_name(JoinedVerbs("|"))
-          ->group("");
-      break;
-    case Verb::kCompletion:
-      AddChoice(app, "shell", {"bash", "zsh", "fish"}, "",
-                [this](const std::string& text) { line_.shell = text; })
-          ->group("");
-      break;
-    case Verb::kStatus:
-    case Verb::kList:
-    case Verb::kLedger:
-    case Verb::kRehearse:
-      AddCommonOptions(app);
-      break;
+  if (option.value.empty()) {
+    app.add_flag_function(
+           option.name, [set](std::int64_t) { set(""); }, option.description)
+        ->disable_flag_override()
+        ->group(kOptions);
+    return;
   }
-  app.add_flag("-h,--help", help_, "this text")->group("options");
-  return app;
+  // One function for options of one value and of several: a value each time.
+  app.add_option_function<std::vector<std::string>>(
+         option.name,
+         [set](const std::vector<std::string>& values) {
+           for (const std::string& value : values) set(value);
+         },
+         option.description)
+      ->allow_extra_args(option.takes_several)
+      ->option_text(option.value)
+      // For completion.
+      ->type_name(option.path ? kPath : absl::StrJoin(option.choices, "|"))
+      ->group(absl::StartsWith(option.name, "-") ? kOptions : kUnlisted);
 }
 
-Parser::Parser()
-    : app_(
-          "Asks a running service what it would hand over to its successor, "
-          "and what\nbecame of everything in its last handoffs; finds out "
-          "whether a new binary could\ntake over.",
-          "handoff") {
+void Parser::AddAll(CLI::App& app, const std::vector<OptionText>& options,
+                    const std::string& help) {
+  for (const OptionText& option : options) Add(app, option);
+  app.add_flag("-h,--help", help_, help)
+      ->disable_flag_override()
+      ->group(kOptions);
+}
+
+Parser::Parser() : app_(std::string(CommandSummary()), "handoff") {
   app_.formatter(std::make_shared<HelpFormatter>());
   // Help is a flag like any other: what is wrong is said first.
   app_.set_help_flag();
   // We say what is one too many.
   app_.allow_extras();
   app_.require_subcommand(0, 1);
-  app_.footer(std::string(CommandDetails()));
-  AddCommonOptions(app_);
-  app_.add_flag("-h,--help", help_, "this text, or that of the verb")
-      ->group("options");
-  for (const VerbText& verb : VerbTexts()) Add(verb);
+  AddAll(app_, CommandOptions(), "this text, or that of the verb");
+  for (const VerbText& verb : VerbTexts()) {
+    CLI::App& app =
+        *app_.add_subcommand(std::string(verb.name), std::string(verb.summary));
+    app.group("verbs");
+    AddAll(app, VerbOptions(verb.verb), "this text");
+  }
 }
 
 void Parser::RejectExtras() {
@@ -213,35 +165,19 @@ void Parser::RejectExtras() {
   Reject("unknown verb '" + first + "'");
 }
 
-void Parser::Complete() {
-  RejectExtras();
+void Parser::SetVerb() {
   const std::vector<CLI::App*> verbs = app_.get_subcommands();
   if (verbs.empty() && !help_) {
     Reject("a verb is missing: " + JoinedVerbs(", "));
   }
-  const VerbText* verb =
+  const VerbText* const verb =
       verbs.empty() ? nullptr : FindVerb(verbs.front()->get_name());
   if (verb != nullptr) line_.verb = verb->verb;
-  if (!line_.topic.empty() && FindVerb(line_.topic) == nullptr) {
-    Reject("unknown verb '" + line_.topic + "'");
+  if (!help_) return;
+  if (verb != nullptr && line_.topic.empty()) {
+    line_.topic = std::string(verb->name);
   }
-  if (line_.verb == Verb::kCompletion && line_.shell.empty() && !help_) {
-    Reject("completion needs the name of a shell: bash, zsh or fish");
-  }
-  if (help_) {
-    if (verb != nullptr && line_.topic.empty()) {
-      line_.topic = std::string(verb->name);
-    }
-    line_.verb = Verb::kHelp;
-  }
-  if (line_.verb == Verb::kHelp || line_.verb == Verb::kCompletion) return;
-  if (line_.path.empty()) {
-    Reject(absl::StrCat(verb->name,
-                        " needs --handoff=PATH, the service's socket"));
-  }
-  if (line_.verb != Verb::kRehearse) return;
-  if (line_.command.empty()) Reject("rehearse needs -- COMMAND [ARGUMENT...]");
-  if (!timed_) line_.timeout = kRehearsalTimeout;
+  line_.verb = Verb::kHelp;
 }
 
 CommandLine Parser::Parse(absl::Span<const absl::string_view> arguments) {
@@ -264,11 +200,16 @@ CommandLine Parser::Parse(absl::Span<const absl::string_view> arguments) {
     }
   }
   app_.parse(reversed);
-  Complete();
-  if (end != arguments.end() && line_.verb != Verb::kRehearse &&
-      line_.verb != Verb::kHelp) {
-    Reject("only the command to rehearse comes after '--'");
+  RejectExtras();
+  SetVerb();
+  if (end != arguments.end() && line_.verb != Verb::kHelp) {
+    if (line_.verb != Verb::kRehearse) {
+      Reject("only the command to rehearse comes after '--'");
+    }
+    if (line_.command.empty()) Reject("rehearse needs a command after '--'");
   }
+  const absl::Status complete = CompleteCommandLine(line_);
+  if (!complete.ok()) Reject(std::string(complete.message()));
   return std::move(line_);
 }
 
@@ -302,10 +243,15 @@ absl::StatusOr<CommandLine> ParseCommandLine(
   try {
     return Parser().Parse(arguments);
   } catch (const CLI::ArgumentMismatch& error) {
-    // "--name: 1 required PATH missing"
+    // "--name: 1 required PATH missing", "--name was given a disallowed ..."
     const absl::string_view text = error.what();
+    const size_t colon = text.find(':');
+    if (colon == absl::string_view::npos) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--", text.substr(0, text.find(' ')), " takes no value"));
+    }
     return absl::InvalidArgumentError(
-        absl::StrCat(text.substr(0, text.find(':')), " needs a value"));
+        absl::StrCat(text.substr(0, colon), " needs a value"));
   } catch (const std::exception& error) {
     return absl::InvalidArgumentError(error.what());
   }

@@ -1,13 +1,16 @@
 #ifndef HANDOFF_TOOLS_COMMAND_LINE_H_
 #define HANDOFF_TOOLS_COMMAND_LINE_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "absl/types/span.h"
+#include "tools/admin_address.h"
 #include "tools/command_model.h"
 #include "tools/verb.h"
 
@@ -22,16 +25,41 @@ struct CommandLine {
   std::string topic;
   // Of kCompletion: "bash", "zsh" or "fish".
   std::string shell;
+
+  // One of the two says whom to ask: the other one is empty.
   std::string path;
+  AdminAddress admin;
+
   Format format = Format::kText;
-  absl::Duration timeout = absl::Seconds(5);
-  // Of kRehearse: what to execute.
+  // Infinite where nothing but its end ends the call. Of kWatch: how long the
+  // service may be away.
+  absl::Duration timeout;
+
+  // Of kList.
+  bool details = false;
+  // Of kRehearse: what to execute here.
   std::vector<std::string> command;
+  // Of kUpgrade and kRehearse: what the service is to execute; empty: its own.
+  std::string executable;
+  bool wait = false;
+  // Of kWatch; unset: from now on.
+  absl::optional<uint64_t> after;
+  std::vector<std::string> kinds;  // empty: all
+  // Of kDrain.
+  bool all = false;
+  std::vector<uint64_t> sessions;
+  absl::Duration deadline = absl::Seconds(30);
+  // Of kAbort and kLock.
+  std::string reason;
+  absl::Duration expiry = absl::Hours(1);
+  // Of kAccept: "on" or "off".
+  std::string accept;
 };
 
-// Reads the arguments that follow the program's name. Options come before or
-// after the verb, as --name=value or --name value; the last of a name counts.
-// What follows "--" is the command to rehearse.
+// Reads the arguments that follow the program's name. Those options that all
+// verbs have come before or after the verb, as --name=value or --name value; the
+// last of a name counts. What follows "--" is the command to rehearse. Where the
+// endpoint is, and its files, may also be in the environment (HANDOFF_ADMIN...).
 // INVALID_ARGUMENT, in words for people, where that is not a use of the
 // command.
 absl::StatusOr<CommandLine> ParseCommandLine(

@@ -1,5 +1,8 @@
 #include "tools/command_line.h"
 
+#include <stdlib.h>
+
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -8,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -41,22 +45,20 @@ TEST(ParseCommandLineTest, KnowsTheVerbs) {
 }
 
 TEST(ParseCommandLineTest, WhatFollowsTwoDashesIsTheCommandToRehearse) {
-  const CommandLine command =
-      Parsed({"rehearse", "--handoff=p", "--", "server", "--handoff=q", "--",
-              "list"});
+  const CommandLine command = Parsed(
+      {"rehearse", "--handoff=p", "--", "server", "--handoff=q", "--", "list"});
   EXPECT_EQ(command.verb, Verb::kRehearse);
   EXPECT_EQ(command.path, "p");
-  EXPECT_EQ(command.command, std::vector<std::string>(
-                                 {"server", "--handoff=q", "--", "list"}));
+  EXPECT_EQ(command.command,
+            std::vector<std::string>({"server", "--handoff=q", "--", "list"}));
   EXPECT_EQ(command.timeout, absl::Minutes(2));
   EXPECT_EQ(Parsed({"--timeout=5s", "rehearse", "--handoff=p", "--", "server"})
                 .timeout,
             absl::Seconds(5));
-  for (const Arguments& arguments :
-       {Arguments{"rehearse", "--handoff=p"},
-        Arguments{"rehearse", "--handoff=p", "--"}}) {
-    EXPECT_THAT(Complaint(arguments), HasSubstr("needs -- COMMAND"));
-  }
+  EXPECT_THAT(Complaint({"rehearse", "--handoff=p"}),
+              HasSubstr("needs -- COMMAND"));
+  EXPECT_THAT(Complaint({"rehearse", "--handoff=p", "--"}),
+              HasSubstr("needs a command after '--'"));
   EXPECT_THAT(Complaint({"rehearse", "--handoff=p", "server"}),
               HasSubstr("too many: 'server'"));
   EXPECT_THAT(Complaint({"rehearse", "--", "server"}),
@@ -109,12 +111,113 @@ TEST(ParseCommandLineTest, HelpComesInEveryForm) {
   }
 }
 
+TEST(ParseCommandLineTest, AsksTheEndpointWhereItIsGiven) {
+  for (const absl::string_view verb : {"status", "list", "ledger", "rehearse",
+                                       "upgrade", "watch", "unlock", "abort"}) {
+    const CommandLine command = Parsed({verb, "--admin=unix:/run/x"});
+    EXPECT_EQ(command.admin.address, "unix:/run/x") << verb;
+  }
+  EXPECT_EQ(Parsed({"status", "--handoff=p", "--admin=unix:a"}).path, "");
+  EXPECT_EQ(Parsed({"--admin=unix:b", "list", "--details"}).details, true);
+  const CommandLine command =
+      Parsed({"rehearse", "--admin=unix:a", "--handoff=p", "--", "server"});
+  EXPECT_EQ(command.admin.address, "") << "it is executed here";
+  EXPECT_EQ(command.path, "p");
+}
+
+TEST(ParseCommandLineTest, TheEnvironmentIsAskedLast) {
+  ASSERT_EQ(::setenv("HANDOFF_ADMIN", "unix:e", 1), 0);
+  EXPECT_EQ(Parsed({"status"}).admin.address, "unix:e");
+  EXPECT_EQ(Parsed({"status", "--admin=unix:a"}).admin.address, "unix:a");
+  EXPECT_EQ(Parsed({"status", "--handoff=p"}).admin.address, "");
+  EXPECT_EQ(Parsed({"--handoff=p", "unlock"}).admin.address, "unix:e")
+      << "which only the endpoint can";
+  ASSERT_EQ(::unsetenv("HANDOFF_ADMIN"), 0);
+}
+
+TEST(ParseCommandLineTest, TcpNeedsCertificatesOrToBeCalledInsecure) {
+  EXPECT_THAT(Complaint({"status", "--admin=tcp:h:1"}),
+              HasSubstr("--admin_ca"));
+  EXPECT_TRUE(
+      Parsed({"status", "--admin=tcp:h:1", "--admin_insecure_plaintext_tcp"})
+          .admin.insecure_tcp);
+  ASSERT_EQ(::setenv("HANDOFF_ADMIN_KEY", "k", 1), 0);
+  const CommandLine command = Parsed(
+      {"status", "--admin=tcp:[::1]:1", "--admin_ca=a", "--admin_cert=c"});
+  ASSERT_EQ(::unsetenv("HANDOFF_ADMIN_KEY"), 0);
+  EXPECT_EQ(command.admin.ca, "a");
+  EXPECT_EQ(command.admin.certificate, "c");
+  EXPECT_EQ(command.admin.key, "k");
+  for (const absl::string_view address :
+       {"x", "unix:", "tcp:", "tcp:x", "tcp::1", "tcp:x:", "/run/x"}) {
+    EXPECT_THAT(Complaint({"status", "--admin", address}),
+                HasSubstr("--admin is unix:PATH or tcp:HOST:PORT"))
+        << address;
+  }
+}
+
+TEST(ParseCommandLineTest, VerbsHaveOptionsOfTheirOwn) {
+  const auto parsed = [](Arguments arguments) {
+    arguments.push_back("--admin=unix:a");
+    return Parsed(arguments);
+  };
+  EXPECT_EQ(parsed({"upgrade", "--exe=/opt/x"}).executable, "/opt/x");
+  EXPECT_TRUE(parsed({"upgrade", "--wait"}).wait);
+  EXPECT_EQ(parsed({"upgrade"}).timeout, absl::InfiniteDuration());
+  EXPECT_EQ(parsed({"rehearse"}).timeout, absl::Minutes(2));
+
+  EXPECT_FALSE(parsed({"watch"}).after.has_value()) << "from now on";
+  const CommandLine watch =
+      parsed({"watch", "--after=0", "--kind=cut", "--kind", "audit"});
+  EXPECT_EQ(watch.after, absl::optional<uint64_t>(0));
+  EXPECT_EQ(watch.kinds, (std::vector<std::string>{"cut", "audit"}));
+
+  const CommandLine drain =
+      parsed({"drain", "--session", "17", "18", "--session=19"});
+  EXPECT_EQ(drain.sessions, (std::vector<uint64_t>{17, 18, 19}));
+  EXPECT_EQ(drain.deadline, absl::Seconds(30));
+  EXPECT_EQ(parsed({"drain", "--all", "--deadline=1m"}).deadline,
+            absl::Minutes(1));
+
+  EXPECT_EQ(parsed({"abort", "--reason=so"}).reason, "so");
+  EXPECT_EQ(parsed({"lock", "--reason=so"}).expiry, absl::Hours(1));
+  EXPECT_EQ(parsed({"lock", "--reason=so", "--expiry=48h"}).expiry,
+            absl::Hours(48));
+  EXPECT_EQ(parsed({"accept", "off"}).accept, "off");
+}
+
+TEST(ParseCommandLineTest, SaysWhatIsWrongWithThem) {
+  const auto complaint = [](Arguments arguments) {
+    arguments.push_back("--admin=unix:a");
+    return Complaint(arguments);
+  };
+  EXPECT_THAT(complaint({"upgrade", "--wait", "--exe=x"}), HasSubstr("--wait"));
+  EXPECT_THAT(complaint({"upgrade", "--wait=no"}),
+              HasSubstr("--wait takes no value"));
+  EXPECT_THAT(complaint({"watch", "--after=-1"}), HasSubstr("not '-1'"));
+  EXPECT_THAT(complaint({"watch", "--kind=frob"}), HasSubstr("not 'frob'"));
+  EXPECT_THAT(complaint({"drain"}), HasSubstr("either --all or --session"));
+  EXPECT_THAT(complaint({"drain", "--all", "--session=1"}),
+              HasSubstr("either --all or --session"));
+  EXPECT_THAT(complaint({"drain", "--session=x"}), HasSubstr("not 'x'"));
+  EXPECT_THAT(complaint({"drain", "--all", "--deadline=2h"}),
+              HasSubstr("up to 1h"));
+  EXPECT_THAT(complaint({"lock"}), HasSubstr("--reason"));
+  EXPECT_THAT(complaint({"lock", "--reason=x", "--expiry=169h"}),
+              HasSubstr("up to 168h"));
+  EXPECT_THAT(complaint({"accept"}), HasSubstr("'on' or 'off'"));
+  EXPECT_THAT(complaint({"accept", "maybe"}), HasSubstr("not 'maybe'"));
+  EXPECT_THAT(complaint({"status", "--wait"}),
+              HasSubstr("unknown option '--wait'"));
+  EXPECT_THAT(Complaint({"drain", "--all"}), HasSubstr("drain needs --admin"));
+}
+
 TEST(ParseCommandLineTest, SaysWhatIsWrong) {
   EXPECT_THAT(Complaint({}), HasSubstr("a verb is missing"));
   EXPECT_THAT(Complaint({"--handoff=p"}), HasSubstr("a verb is missing"));
   EXPECT_THAT(Complaint({"frob"}), HasSubstr("unknown verb 'frob'"));
   EXPECT_THAT(Complaint({""}), HasSubstr("unknown verb ''"));
-  EXPECT_THAT(Complaint({"help", "frob"}), HasSubstr("unknown verb 'frob'"));
+  EXPECT_THAT(Complaint({"help", "frob"}), HasSubstr("not 'frob'"));
   EXPECT_THAT(Complaint({"help", "list", "status"}), HasSubstr("too many"));
   EXPECT_THAT(Complaint({"list", "p"}), HasSubstr("too many: 'p'"));
   EXPECT_THAT(Complaint({"list"}), HasSubstr("list needs --handoff"));
@@ -129,7 +232,8 @@ TEST(ParseCommandLineTest, SaysWhatIsWrong) {
   EXPECT_THAT(Complaint({"list", "--handoff=p", "++"}), HasSubstr("too many"));
   EXPECT_THAT(Complaint({"list", "--handoff=p", "--"}),
               HasSubstr("comes after '--'"));
-  EXPECT_THAT(Complaint({"completion"}), HasSubstr("needs the name of a shell"));
+  EXPECT_THAT(Complaint({"completion"}),
+              HasSubstr("needs the name of a shell"));
   EXPECT_THAT(Complaint({"completion", "tcsh"}), HasSubstr("not 'tcsh'"));
   EXPECT_THAT(Complaint({"list", "--handoff=p", "--format=xml"}),
               HasSubstr("'xml'"));
@@ -141,11 +245,10 @@ TEST(ParseCommandLineTest, SaysWhatIsWrong) {
 }
 
 TEST(HelpTextTest, EachVerbHasItsOwnAndTheCommandNamesThemAll) {
-  for (const absl::string_view verb :
-       {"help", "completion", "status", "list", "ledger", "rehearse"}) {
-    EXPECT_THAT(HelpText(verb),
-                StartsWith(std::string("usage: handoff ") + std::string(verb)));
-    EXPECT_THAT(HelpText(""), HasSubstr(std::string(verb)));
+  for (const VerbText& verb : VerbTexts()) {
+    const std::string name(verb.name);
+    EXPECT_THAT(HelpText(name), StartsWith("usage: handoff " + name));
+    EXPECT_THAT(HelpText(""), HasSubstr("\n  " + name + " "));
   }
 }
 
@@ -178,8 +281,7 @@ TEST(ModelOfCommandTest, HasWhatCanBeCompleted) {
     EXPECT_FALSE(help->takes_value);
     EXPECT_EQ(verb.runs_command, verb.name == "rehearse");
     if (verb.name == "completion") {
-      EXPECT_EQ(verb.values,
-                (std::vector<std::string>{"bash", "zsh", "fish"}));
+      EXPECT_EQ(verb.values, (std::vector<std::string>{"bash", "zsh", "fish"}));
     }
   }
   const OptionModel* const format = Find(model.options, "--format");

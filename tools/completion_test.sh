@@ -50,7 +50,7 @@ case $shell in
   bash)
     expect "handoff st" status "$(in_bash handoff st)"
     expect "handoff list --fo" --format "$(in_bash handoff list --fo)"
-    expect "handoff --h" "--handoff --help" "$(in_bash handoff --h)"
+    expect "handoff --ha" --handoff "$(in_bash handoff --ha)"
     expect "handoff --format js" json "$(in_bash handoff --format js)"
     # As bash splits --format=js.
     expect "handoff list --format=" "text json" "$(in_bash handoff list --format =)"

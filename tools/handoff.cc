@@ -1,10 +1,7 @@
-// Asks a running service about its handoffs, and rehearses the next. README.md in
-// this folder is the command's reference.
+// Asks a running service about its handoffs, rehearses the next, and begins it.
+// README.md in this folder is the command's reference.
 
-#include <errno.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/types.h>
 
 #include <string>
@@ -20,38 +17,13 @@
 #include "handoff/query.h"
 #include "handoff/query_format.h"
 #include "handoff/rehearsal.h"
+#include "tools/admin_commands.h"
 #include "tools/command_line.h"
 #include "tools/completion.h"
+#include "tools/output.h"
 
 namespace handoff {
 namespace {
-
-enum ExitCode {
-  kDone = 0,
-  kFailed = 1,
-  kUsage = 2,
-  kNobodyAnswers = 3,
-  kNotAllowed = 4,
-};
-
-// One line, whatever `text` has in it.
-ExitCode Fail(ExitCode code, absl::string_view text) {
-  const std::string line = absl::StrCat("handoff: ", OnOneLine(text), "\n");
-  ::fputs(line.c_str(), stderr);
-  return code;
-}
-
-ExitCode Print(const std::string& text) {
-  if (::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
-      ::fflush(stdout) == 0) {
-    return kDone;
-  }
-  // Whoever reads has read enough, as in `handoff list ... | head`.
-  if (errno == EPIPE) return kDone;
-  return Fail(kFailed,
-              absl::StrCat("cannot write the answer (", ::strerror(errno),
-                           "); check where the output goes"));
-}
 
 ExitCode FailToAsk(const absl::Status& status) {
   const auto fail = [&](ExitCode code, absl::string_view advice) {
@@ -94,8 +66,9 @@ ExitCode FailToRehearse(const absl::Status& status) {
     case absl::StatusCode::kPermissionDenied:
       return fail("check the command behind --");
     case absl::StatusCode::kAborted:
-      return fail("look for the cause in what it said; it has to be a service "
-                  "that knows rehearsals");
+      return fail(
+          "look for the cause in what it said; it has to be a service "
+          "that knows rehearsals");
     case absl::StatusCode::kDeadlineExceeded:
       return fail("try a longer --timeout; if that does not help, it hangs");
     case absl::StatusCode::kFailedPrecondition:
@@ -108,9 +81,8 @@ ExitCode FailToRehearse(const absl::Status& status) {
 ExitCode RunRehearsal(const CommandLine& command) {
   const absl::Time deadline = absl::Now() + command.timeout;
   pid_t predecessor = 0;
-  const absl::StatusOr<v1::QueryReply> status =
-      Ask(command.path, v1::Query::STATUS, command.timeout, {}, {},
-          &predecessor);
+  const absl::StatusOr<v1::QueryReply> status = Ask(
+      command.path, v1::Query::STATUS, command.timeout, {}, {}, &predecessor);
   if (!status.ok()) return FailToAsk(status.status());
   const absl::StatusOr<Rehearsal> rehearsal =
       Rehearse(command.command, predecessor, deadline);
@@ -129,41 +101,18 @@ ExitCode RunRehearsal(const CommandLine& command) {
   if (command.format == Format::kJson) {
     v1::QueryReply reply;
     *reply.add_handoffs() = rehearsal->report;
-    const absl::StatusOr<std::string> json = FormatJson(reply);
-    if (!json.ok()) return FailToAsk(json.status());
-    printed = Print(*json);
+    printed = PrintJson(reply);
   } else {
     printed = Print(FormatRehearsal(rehearsal->report));
   }
   return ended && rehearsal->report.result() == "passed" ? printed : kFailed;
 }
 
-ExitCode Run(const CommandLine& command) {
-  v1::Query::Kind kind = v1::Query::STATUS;
-  switch (command.verb) {
-    case Verb::kHelp:
-      return Print(HelpText(command.topic));
-    case Verb::kCompletion:
-      return Print(CompletionScript(command.shell, ModelOfCommand()));
-    case Verb::kStatus:
-      break;
-    case Verb::kList:
-      kind = v1::Query::LIST;
-      break;
-    case Verb::kLedger:
-      kind = v1::Query::LEDGER;
-      break;
-    case Verb::kRehearse:
-      return RunRehearsal(command);
-  }
+ExitCode AskSocket(const CommandLine& command, v1::Query::Kind kind) {
   const absl::StatusOr<v1::QueryReply> reply =
       Ask(command.path, kind, command.timeout);
   if (!reply.ok()) return FailToAsk(reply.status());
-  if (command.format == Format::kJson) {
-    const absl::StatusOr<std::string> json = FormatJson(*reply);
-    if (!json.ok()) return FailToAsk(json.status());
-    return Print(*json);
-  }
+  if (command.format == Format::kJson) return PrintJson(*reply);
   switch (kind) {
     case v1::Query::LIST:
       return Print(FormatInventory(*reply));
@@ -171,6 +120,24 @@ ExitCode Run(const CommandLine& command) {
       return Print(FormatLedger(*reply));
     default:
       return Print(FormatStatus(reply->status()));
+  }
+}
+
+ExitCode Run(const CommandLine& command) {
+  if (command.verb == Verb::kHelp) return Print(HelpText(command.topic));
+  if (command.verb == Verb::kCompletion) {
+    return Print(CompletionScript(command.shell, ModelOfCommand()));
+  }
+  if (!command.admin.address.empty()) return RunOverAdmin(command);
+  switch (command.verb) {
+    case Verb::kRehearse:
+      return RunRehearsal(command);
+    case Verb::kList:
+      return AskSocket(command, v1::Query::LIST);
+    case Verb::kLedger:
+      return AskSocket(command, v1::Query::LEDGER);
+    default:
+      return AskSocket(command, v1::Query::STATUS);
   }
 }
 

@@ -1,11 +1,6 @@
 // Runs the command itself, for each of its exit codes.
 
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
-#include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,83 +14,13 @@
 #include "gtest/gtest.h"
 #include "handoff/fake_query_server.h"
 #include "proto/handoff.pb.h"
+#include "tools/run_command.h"
 
 namespace handoff {
 namespace {
 
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
-
-struct Result {
-  int exit_code = -1;  // 128 and the signal where one has ended it
-  std::string out;
-  std::string err;
-};
-
-std::string ReadAll(int fd) {
-  std::string text;
-  char buffer[4096];
-  ssize_t size;
-  while ((size = ::read(fd, buffer, sizeof(buffer))) > 0) {
-    text.append(buffer, static_cast<size_t>(size));
-  }
-  ::close(fd);
-  return text;
-}
-
-// Runs the command. `out` is where its output goes, and is closed here; -1: to
-// Result::out.
-Result RunCommand(const std::vector<std::string>& arguments, int out = -1) {
-  const char* const program = ::getenv("HANDOFF_COMMAND");
-  if (program == nullptr) {
-    ADD_FAILURE() << "HANDOFF_COMMAND does not say where the command is";
-    return {};
-  }
-  int out_pipe[2] = {-1, out};
-  int err_pipe[2];
-  if (out < 0) {
-    EXPECT_EQ(::pipe2(out_pipe, O_CLOEXEC), 0);
-  }
-  EXPECT_EQ(::pipe2(err_pipe, O_CLOEXEC), 0);
-
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_adddup2(&actions, out_pipe[1], STDOUT_FILENO);
-  ::posix_spawn_file_actions_adddup2(&actions, err_pipe[1], STDERR_FILENO);
-  std::vector<char*> argv = {const_cast<char*>("handoff")};
-  for (const std::string& argument : arguments) {
-    argv.push_back(const_cast<char*>(argument.c_str()));
-  }
-  argv.push_back(nullptr);
-  pid_t pid = -1;
-  EXPECT_EQ(
-      ::posix_spawn(&pid, program, &actions, nullptr, argv.data(), environ), 0)
-      << program;
-  ::posix_spawn_file_actions_destroy(&actions);
-  ::close(out_pipe[1]);
-  ::close(err_pipe[1]);
-
-  Result result;
-  // One after the other: what goes to stderr is one line.
-  if (out < 0) result.out = ReadAll(out_pipe[0]);
-  result.err = ReadAll(err_pipe[0]);
-  int status = 0;
-  EXPECT_EQ(::waitpid(pid, &status, 0), pid);
-  result.exit_code =
-      WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return result;
-}
-
-// A failure has its code, nothing on stdout, and one line on stderr.
-void ExpectFailure(const Result& result, int code, absl::string_view text) {
-  EXPECT_EQ(result.exit_code, code) << result.err;
-  EXPECT_EQ(result.out, "");
-  EXPECT_THAT(result.err, StartsWith("handoff: "));
-  EXPECT_THAT(result.err, HasSubstr(std::string(text)));
-  EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1)
-      << result.err;
-  EXPECT_EQ(result.err.back(), '\n') << result.err;
-}
 
 std::string Option(const FakeQueryServer& server) {
   return absl::StrCat("--handoff=", server.path());
@@ -120,7 +45,7 @@ TEST(HandoffCommandTest, EachVerbPrintsItsAnswer) {
       {"ledger", "handoff 77 "},
   };
   for (const auto& [verb, text] : verbs) {
-    const Result result = RunCommand({verb, Option(server)});
+    const CommandResult result = RunCommand({verb, Option(server)});
     EXPECT_EQ(result.exit_code, 0) << result.err;
     EXPECT_THAT(result.out, HasSubstr(text));
     EXPECT_EQ(result.err, "");
@@ -130,7 +55,7 @@ TEST(HandoffCommandTest, EachVerbPrintsItsAnswer) {
 TEST(HandoffCommandTest, JsonIsOneLineWithEveryField) {
   FakeQueryServer server(FakeQueryServer::Answer({SomeReply()}));
   for (const char* verb : {"status", "list", "ledger"}) {
-    const Result result = RunCommand({"--format=json", verb, Option(server)});
+    const CommandResult result = RunCommand({"--format=json", verb, Option(server)});
     EXPECT_EQ(result.exit_code, 0) << result.err;
     EXPECT_THAT(result.out, StartsWith("{\"status\":{\"pid\":\"4321\","));
     EXPECT_THAT(result.out, HasSubstr("\"openDescriptors\":\"0\""));
@@ -141,7 +66,7 @@ TEST(HandoffCommandTest, JsonIsOneLineWithEveryField) {
 TEST(HandoffCommandTest, HelpIsNoFailure) {
   for (const std::vector<std::string>& arguments :
        {std::vector<std::string>{"--help"}, {"help"}, {"help", "ledger"}}) {
-    const Result result = RunCommand(arguments);
+    const CommandResult result = RunCommand(arguments);
     EXPECT_EQ(result.exit_code, 0);
     EXPECT_THAT(result.out, HasSubstr("usage: handoff"));
     EXPECT_EQ(result.err, "");
@@ -154,7 +79,8 @@ TEST(HandoffCommandTest, AWrongCommandLineExitsWith2) {
   ExpectFailure(RunCommand({"status"}), 2, "--handoff");
   ExpectFailure(RunCommand({"rehearse", "--handoff=x"}), 2, "-- COMMAND");
   ExpectFailure(RunCommand({"status", "--handoff=x", "--frob"}), 2, "--frob");
-  ExpectFailure(RunCommand({"help", "frob"}), 2, "unknown verb 'frob'");
+  ExpectFailure(RunCommand({"help", "frob"}), 2, "not 'frob'");
+  ExpectFailure(RunCommand({"--handoff=x", "upgrade"}), 2, "needs --admin");
   ExpectFailure(RunCommand({"a\nhandoff: b"}), 2, "a\\x0ahandoff: b");
 }
 
@@ -218,7 +144,7 @@ TEST(HandoffCommandTest, ACommandThatDoesNotReportExitsWith1AndSaysHowItEnded) {
 TEST(HandoffCommandTest, ACommandThatHangsIsKilled) {
   FakeQueryServer server(FakeQueryServer::Answer({SomeReply()}));
   // Prints its pid, which goes where the errors go.
-  const Result result =
+  const CommandResult result =
       RunCommand({"rehearse", Option(server), "--timeout=300ms", "--", "sh",
                   "-c", "echo $$; exec sleep 1000"});
   EXPECT_EQ(result.exit_code, 1);
@@ -246,7 +172,7 @@ TEST(HandoffCommandTest, AReaderThatHasReadEnoughIsNoFailure) {
   int pipe_ends[2];
   ASSERT_EQ(::pipe2(pipe_ends, O_CLOEXEC), 0);
   ::close(pipe_ends[0]);
-  const Result result = RunCommand({"list", Option(server)}, pipe_ends[1]);
+  const CommandResult result = RunCommand({"list", Option(server)}, pipe_ends[1]);
   EXPECT_EQ(result.exit_code, 0) << "141 is SIGPIPE";
   EXPECT_EQ(result.err, "");
 }

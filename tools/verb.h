@@ -6,7 +6,21 @@
 
 namespace handoff {
 
-enum class Verb { kHelp, kCompletion, kStatus, kList, kLedger, kRehearse };
+enum class Verb {
+  kHelp,
+  kCompletion,
+  kStatus,
+  kList,
+  kLedger,
+  kRehearse,
+  kUpgrade,
+  kWatch,
+  kDrain,
+  kAbort,
+  kLock,
+  kUnlock,
+  kAccept,
+};
 
 // What help says of a verb beside its options.
 struct VerbText {
@@ -21,8 +35,10 @@ struct VerbText {
 
 // In the order in which help has them.
 absl::Span<const VerbText> VerbTexts();
+const VerbText& TextOf(Verb verb);
 
-// Of the command itself: what help ends with.
+// Of the command itself: what help begins and ends with.
+absl::string_view CommandSummary();
 absl::string_view CommandDetails();
 
 }  // namespace handoff

@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
 #include "google/protobuf/util/json_util.h"
+#include "handoff/plain_text.h"
 #include "handoff/query_format.h"
 #include "handoff/reply_assembly.h"
 #include "tests/fuzz/script.h"
@@ -39,10 +40,12 @@ void ReadArguments(const fuzz::Asking& asking) {
     return;
   }
   Require(command->verb == Verb::kHelp ||
-              command->verb == Verb::kCompletion || !command->path.empty(),
+              command->verb == Verb::kCompletion ||
+              command->path.empty() != command->admin.address.empty(),
           "who asks knows whom");
   Require(command->timeout > absl::ZeroDuration() &&
-              command->timeout <= absl::Hours(1),
+              (command->timeout <= absl::Hours(1) ||
+               command->verb == Verb::kUpgrade),
           "a wait is bounded");
   RequirePrintable(HelpText(command->topic));
 }
