@@ -149,8 +149,9 @@ TEST_F(OtherUsers, GetNothingUnlessTheyAreNamed) {
   // Whatever the mode: the kernel's credentials of the connection decide.
   ASSERT_EQ(::chmod(Path().c_str(), 0666), 0);
   EXPECT_EQ(CallAs(kUser, kGroup), kRefused) << "by its credentials";
-  EXPECT_TRUE(absl::StrContains(Log(), absl::StrCat("uid ", kUser)))
-      << "no event tells of the refusal";
+  EXPECT_TRUE(server::Eventually([&] {
+    return absl::StrContains(Log(), absl::StrCat("uid ", kUser));
+  })) << "no event tells of the refusal";
   EXPECT_EQ(CallAs(0, 0), kOperates);
 }
 

@@ -128,7 +128,7 @@ TEST_F(Watching, WhoeverIsTooSlowIsToldWhatItMissed) {
   small.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 64 * 1024);
   AdminClient slow(::grpc::CreateCustomChannel(
       Address(), ::grpc::InsecureChannelCredentials(), small));
-  Context context(absl::Seconds(60));
+  Context context(absl::Seconds(150));
   const auto stream = slow->WatchEvents(&context, {});
   WatchEventsResponse response;
   ASSERT_TRUE(stream->Read(&response));
@@ -138,7 +138,7 @@ TEST_F(Watching, WhoeverIsTooSlowIsToldWhatItMissed) {
   AdminClient busy(Address());
   admin::v1::LockRequest lock;
   lock.set_reason(std::string(200, 'x'));
-  constexpr int kEvents = 2'000;
+  constexpr int kEvents = 1'600;
   for (int i = 0; i < kEvents; ++i) {
     admin::v1::LockResponse locked;
     ASSERT_TRUE(busy.Call(&admin::v1::Admin::Stub::Lock, lock, &locked).ok());

@@ -158,7 +158,9 @@ absl::Status AdminEndpoint::Serve() {
     const mode_t mode =
         options_.operators.empty() && options_.readers.empty() ? 0600 : 0666;
     // An inherited listener may be at another path, and nothing at this one.
-    if (::chmod(path.c_str(), mode) < 0 && errno != ENOENT) {
+    struct stat status;
+    const bool there = ::lstat(path.c_str(), &status) == 0;
+    if (there && S_ISSOCK(status.st_mode) && ::chmod(path.c_str(), mode) < 0) {
       return absl::ErrnoToStatus(errno, absl::StrCat("chmod ", path));
     }
   }

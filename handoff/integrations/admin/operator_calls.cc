@@ -139,6 +139,7 @@ absl::Status Drain(Control& control, const Caller& caller,
                    if (!patience.ok()) return patience.status();
                    const auto ids = ToDrain(control, own_type, request);
                    if (!ids.ok()) return ids.status();
+                   if (ids->empty() && request.all()) return absl::OkStatus();
                    const auto drained =
                        control.Drain(*ids, false, absl::Now() + *patience);
                    if (!drained.ok()) return drained.status();
