@@ -67,6 +67,9 @@ class Group {
   // not after Stop(), where the service ends what it has by itself.
   virtual void Drain() {}
 
+  // The next two come by Control, never between Quiesce and Thaw or Release:
+  // they wait until then.
+
   // An operator wants this session to end: finish what is under way, then
   // Close() it; with `at_once`, end it now. A group that does nothing here keeps
   // its sessions.

@@ -2,6 +2,7 @@
 // this process; successors are processes of their own.
 
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include <atomic>
@@ -190,6 +191,25 @@ TEST_F(ControlTest, AHandoffGoesOnWhileSomebodyWaitsForADrain) {
   EXPECT_EQ(drained->cut_off, 0u) << "it has moved";
   EXPECT_TRUE(stuck->Line() == FloodPattern(kFlood)) << "it was cut short";
   EXPECT_EQ(Who(*stuck)[0], absl::StrCat(second.pid()));
+}
+
+TEST_F(ControlTest, WhileAHandoffFreezesTheGroupsTheyAreLeftAlone) {
+  const auto client = Connect();
+  const uint64_t id = IdOf(*client);
+  ToyProcess second(Successor({{"stop_at", "final-decoded"},
+                               {"signal", absl::StrCat(SIGSTOP)}}));
+  ASSERT_NE(second.WaitFor("event final-decoded"), "") << second.Said();
+  EXPECT_EQ(control().Drain({id}, false, InTime()).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(control().SetAccepting(false).code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(control().ReadState({id}, InTime()).status().code(),
+            absl::StatusCode::kUnavailable);
+  second.Signal(SIGKILL);
+  AwaitState("serving");
+  EXPECT_EQ(client->Ask("echo b"), "echo b");
+  EXPECT_TRUE(control().ReadState({id}, InTime()).ok());
+  EXPECT_TRUE(control().SetAccepting(true).ok());
 }
 
 TEST_F(ControlTest, WhoConnectsWhileNobodyAcceptsIsServedAfterwards) {
