@@ -85,7 +85,8 @@ class Control {
   // which takes a second at the most. NOT_FOUND where none of `sessions` is
   // there; FAILED_PRECONDITION while a handoff is under way. One that begins
   // meanwhile is not held up: what moves with it is neither `ended` nor
-  // `cut_off`, nor is what a group does not end.
+  // `cut_off`, nor is what a group does not end. UNAVAILABLE, and nothing more is
+  // ended, where Wait() returns before all have ended.
   struct Drained {
     uint64_t asked = 0;    // sessions that were there
     uint64_t ended = 0;    // by themselves or gracefully

@@ -202,6 +202,10 @@ absl::StatusOr<Control::Drained> ProcessControl::Drain(
       return absl::FailedPreconditionError("a handoff is under way");
     }
   }
+  const absl::Status over = absl::UnavailableError(
+      "this process ends, and its service deals with what is left; ask whoever "
+      "serves then");
+  if (process_->roster_.waits_over()) return over;
   std::map<int, Sessions> found = process_->roster_.Find(sessions, all);
   Sessions left;
   for (const auto& [group, some] : found) {
@@ -215,6 +219,8 @@ absl::StatusOr<Control::Drained> ProcessControl::Drain(
   DrainAll(&process_->groups_, std::move(found), /*at_once=*/false);
   drained.ended = process_->roster_.WaitForEnd(left, deadline);
   if (left.empty()) return drained;
+  // The end came before the deadline: nobody is cut off before theirs.
+  if (process_->roster_.waits_over()) return over;
 
   std::map<int, Sessions> late;
   for (const std::shared_ptr<Session>& session : left) {

@@ -89,12 +89,13 @@ class Roster {
   // way. FAILED_PRECONDITION where it is kept. [loop]
   absl::StatusOr<SessionSnapshot> Peek(Group& group, Session& session,
                                        uint32_t version) const;
-  // Until all have ended or moved, EndWaits(), or the deadline. Takes those that have out of
-  // `sessions`; returns how many have ended. Not on a loop.
+  // Until all have ended or moved, EndWaits(), or the deadline. Takes those that
+  // have out of `sessions`; returns how many have ended. Not on a loop.
   size_t WaitForEnd(std::vector<std::shared_ptr<Session>>& sessions,
                     absl::Time deadline) const;
   // The process ends: nobody waits any more.
   void EndWaits();
+  bool waits_over() const;
 
   // Forgets what an earlier handoff has sent. `versions`: of each type's state.
   // Returns the number by which its rounds are known: what a loop still does for

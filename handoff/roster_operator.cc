@@ -58,6 +58,11 @@ void Roster::EndWaits() {
   gone_.notify_all();
 }
 
+bool Roster::waits_over() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  return waits_over_;
+}
+
 size_t Roster::WaitForEnd(std::vector<std::shared_ptr<Session>>& sessions,
                           absl::Time deadline) const {
   size_t ended = 0;

@@ -165,6 +165,22 @@ TEST_F(ControlTest, WhoDoesNotReadItsAnswerIsCutOffAtTheDeadline) {
   EXPECT_EQ(control().GetStatus().sessions(), 0u);
 }
 
+TEST_F(ControlTest, ADrainThatTheEndOvertakesCutsNobodyOff) {
+  const auto idle = Connect();
+  const auto reads = Connect();
+  Flood(*reads);
+  auto result = std::async(std::launch::async, [this] {
+    return control().Drain({}, /*all=*/true, InTime());
+  });
+  EXPECT_EQ(idle->Line(), "<end>");
+  handoff_->Stop();
+  EXPECT_EQ(result.get().status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(control().Drain({}, true, InTime()).status().code(),
+            absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(reads->Line() == FloodPattern(kFlood)) << "it was cut short";
+  EXPECT_EQ(reads->Line(), "<end>");
+}
+
 TEST_F(ControlTest, NothingIsThereToDrain) {
   const auto all = control().Drain({}, true, InTime());
   ASSERT_TRUE(all.ok()) << all.status();
