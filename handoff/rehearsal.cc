@@ -16,13 +16,19 @@
 namespace handoff {
 namespace {
 
-bool EndsBefore(int pidfd, absl::Time deadline) {
+bool GivenUp(int give_up) {
+  pollfd polled = {give_up, POLLIN, 0};
+  return ::poll(&polled, 1, 0) > 0;
+}
+
+bool EndsBefore(int pidfd, absl::Time deadline, int give_up) {
   while (!ProcessEnded(pidfd)) {
+    if (GivenUp(give_up)) return false;
     const int64_t left = absl::ToInt64Milliseconds(
         absl::Ceil(deadline - absl::Now(), absl::Milliseconds(1)));
     if (left <= 0) return false;
-    pollfd polled = {pidfd, POLLIN, 0};
-    ::poll(&polled, 1, static_cast<int>(std::min<int64_t>(left, 60'000)));
+    pollfd polled[] = {{pidfd, POLLIN, 0}, {give_up, POLLIN, 0}};
+    ::poll(polled, 2, static_cast<int>(std::min<int64_t>(left, 60'000)));
   }
   return true;
 }
@@ -30,15 +36,17 @@ bool EndsBefore(int pidfd, absl::Time deadline) {
 }  // namespace
 
 absl::StatusOr<Rehearsal> Rehearse(const std::vector<std::string>& command,
-                                   pid_t predecessor, absl::Time deadline) {
+                                   pid_t predecessor, absl::Time deadline,
+                                   int give_up) {
   auto child = SpawnRehearsal(command);
   if (!child.ok()) return child.status();
-  auto report = ReceiveReport(child->socket.get(), deadline);
+  auto report = ReceiveReport(child->socket.get(), deadline, give_up);
   Rehearsal rehearsal;
   // Whoever did not report in time has had its time.
   const bool late = absl::IsDeadlineExceeded(report.status());
   if (!EndsBefore(child->pidfd.get(),
-                  late ? absl::Now() : absl::Now() + kRehearsalGrace)) {
+                  late ? absl::Now() : absl::Now() + kRehearsalGrace,
+                  give_up)) {
     rehearsal.killed = true;
     KillProcess(child->pidfd.get()).IgnoreError();
   }
@@ -46,6 +54,10 @@ absl::StatusOr<Rehearsal> Rehearse(const std::vector<std::string>& command,
   if (!end.ok()) return end.status();
   rehearsal.end = *std::move(end);
   const std::string& name = command.front();
+  if (GivenUp(give_up)) {
+    return absl::CancelledError(
+        absl::StrCat("the rehearsal was given up: ", name, " ", rehearsal.end));
+  }
   if (late) {
     return absl::DeadlineExceededError(
         absl::StrCat(name, " did not report in time, and ", rehearsal.end));

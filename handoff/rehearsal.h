@@ -17,8 +17,8 @@ inline constexpr absl::Duration kRehearsalGrace = absl::Seconds(5);
 
 // What a rehearsal has found.
 struct Rehearsal {
-  // As the ledger's: `result` is "passed" or "failed", what would not move is an
-  // entry, REFUSED, with its reason; what would move is only counted.
+  // As the ledger's: `result` is "passed" or "failed", what would not move is
+  // an entry, REFUSED, with its reason; what would move is only counted.
   v1::LedgerHandoff report;
   // "exited with code 0", "was killed by signal 9 (Killed)".
   std::string end;
@@ -34,15 +34,20 @@ struct Rehearsal {
 // which is killed where it does not come; only that process, not what it has
 // started. Blocks; call it where no other thread reaps children. Thread-safe.
 //
+// To give up, and have the command killed: make `give_up` readable, an eventfd
+// for instance. -1: nobody will.
+//
 // NOT_FOUND, PERMISSION_DENIED  the command cannot be executed
 // ABORTED              it ended, or closed what it was to report on, without a
 //                      report: it is no service, or crashed
 // DEADLINE_EXCEEDED    no report by `deadline`; it was killed
+// CANCELLED            given up; it was killed, unless it had ended
 // FAILED_PRECONDITION  it met another process than `predecessor`
 // INVALID_ARGUMENT     the report makes no sense
 // other codes          by absl::ErrnoToStatus
 absl::StatusOr<Rehearsal> Rehearse(const std::vector<std::string>& command,
-                                   pid_t predecessor, absl::Time deadline);
+                                   pid_t predecessor, absl::Time deadline,
+                                   int give_up = -1);
 
 }  // namespace handoff
 

@@ -35,19 +35,20 @@ absl::Status SendReport(int socket, v1::LedgerHandoff report) {
   return SendMessage(socket, report.SerializeAsString(), {});
 }
 
-absl::StatusOr<v1::LedgerHandoff> ReceiveReport(int socket,
-                                                absl::Time deadline) {
+absl::StatusOr<v1::LedgerHandoff> ReceiveReport(int socket, absl::Time deadline,
+                                                int give_up) {
   while (true) {
-    pollfd polled = {socket, POLLIN, 0};
+    pollfd polled[] = {{socket, POLLIN, 0}, {give_up, POLLIN, 0}};
     const int64_t left = absl::ToInt64Milliseconds(
         absl::Ceil(deadline - absl::Now(), absl::Milliseconds(1)));
     const int ready = ::poll(
-        &polled, 1, static_cast<int>(std::clamp<int64_t>(left, 0, 3'600'000)));
+        polled, 2, static_cast<int>(std::clamp<int64_t>(left, 0, 3'600'000)));
     if (ready < 0 && errno != EINTR) return absl::ErrnoToStatus(errno, "poll");
     if (ready == 0 && absl::Now() >= deadline) {
       return absl::DeadlineExceededError("no report in time");
     }
     if (ready <= 0) continue;
+    if (polled[1].revents != 0) return absl::CancelledError("given up");
     auto message = ReceiveMessage(socket);
     if (absl::IsUnavailable(message.status())) continue;
     if (absl::IsOutOfRange(message.status()) ||

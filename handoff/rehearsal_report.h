@@ -10,8 +10,8 @@
 // message on the socketpair that it has inherited (kRehearsalVariable).
 //
 // The report is what the ledger would say: `result` is "passed" or "failed",
-// and what could not move is an entry, REFUSED, with its reason. What would have
-// moved is counted, but not listed.
+// and what could not move is an entry, REFUSED, with its reason. What would
+// have moved is counted, but not listed.
 
 namespace handoff {
 
@@ -21,10 +21,11 @@ absl::Status SendReport(int socket, v1::LedgerHandoff report);
 
 // NOT_FOUND          the other end was closed without a report
 // DEADLINE_EXCEEDED  none came before `deadline`
+// CANCELLED          `give_up` was readable before one came; -1: never is
 // INVALID_ARGUMENT   what came is none
 // other codes        of ReceiveMessage()
-absl::StatusOr<v1::LedgerHandoff> ReceiveReport(int socket,
-                                                absl::Time deadline);
+absl::StatusOr<v1::LedgerHandoff> ReceiveReport(int socket, absl::Time deadline,
+                                                int give_up = -1);
 
 }  // namespace handoff
 

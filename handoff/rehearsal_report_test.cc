@@ -1,5 +1,6 @@
 #include "handoff/rehearsal_report.h"
 
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include <string>
@@ -76,6 +77,14 @@ TEST(RehearsalReportTest, OneThatDoesNotComeIsNotWaitedForLongerThanAsked) {
   Ends ends;
   EXPECT_TRUE(
       absl::IsDeadlineExceeded(ends.Receive(absl::Milliseconds(20)).status()));
+}
+
+TEST(RehearsalReportTest, OneThatDoesNotComeIsGivenUpOnRequest) {
+  Ends ends;
+  const UniqueFd give_up(::eventfd(1, EFD_CLOEXEC));
+  EXPECT_TRUE(absl::IsCancelled(
+      ReceiveReport(ends.ours.get(), absl::InfiniteFuture(), give_up.get())
+          .status()));
 }
 
 TEST(RehearsalReportTest, WhatIsNoReportIsSaidToBeNone) {

@@ -3,9 +3,11 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <future>
 #include <memory>
 #include <string>
 #include <utility>
@@ -16,6 +18,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
+#include "handoff/fd/unique_fd.h"
 #include "handoff/rehearsal.h"
 #include "tests/process/toy_process.h"
 
@@ -37,12 +40,13 @@ class RehearsalTest : public testing::Test {
   }
   // A toy service that rehearses with `first`.
   absl::StatusOr<Rehearsal> RehearseWith(const ToyProcess& first,
-                                         Settings more = {}) const {
+                                         Settings more = {},
+                                         int give_up = -1) const {
     std::vector<std::string> command = {"/proc/self/exe", "--toy"};
     for (const auto& [key, value] : With(std::move(more))) {
       command.push_back(absl::StrCat(key, "=", value));
     }
-    return Rehearse(command, first.pid(), absl::Now() + kReportTime);
+    return Rehearse(command, first.pid(), absl::Now() + kReportTime, give_up);
   }
 
   ShortFolder folder_;
@@ -182,7 +186,8 @@ TEST_F(RehearsalTest, AServiceThatGivesUpSaysOverWhat) {
   EXPECT_EQ(rehearsal->report.result(), "failed");
   EXPECT_EQ(rehearsal->report.reason(), "the service gave up before Ready()");
   EXPECT_EQ(Refused(*rehearsal),
-            std::vector<std::string>({"blob counters: blob \"counters\" cannot be restored: no counters"}));
+            std::vector<std::string>({"blob counters: blob \"counters\" cannot "
+                                      "be restored: no counters"}));
 
   rehearsal = RehearseWith(
       first, {{"extra", "admin"},
@@ -292,6 +297,27 @@ TEST_F(RehearsalTest, WhileOneIsUnderWayAHandoffIsRefusedAndThenSucceeds) {
   ASSERT_NE(first.WaitFor("event aborted a rehearsal: "), "") << first.Said();
   ToyProcess second(With());
   ASSERT_TRUE(second.WaitReady()) << second.Said();
+}
+
+TEST_F(RehearsalTest, OneThatHangsIsGivenUpAndAHandoffSucceeds) {
+  ToyProcess first(With());
+  ASSERT_TRUE(first.WaitReady()) << first.Said();
+  ToyClient client(first.port());
+  ASSERT_EQ(client.Ask("echo a"), "echo a");
+  const UniqueFd give_up(::eventfd(0, EFD_CLOEXEC));
+  auto rehearsal = std::async(std::launch::async, [&] {
+    return RehearseWith(first, {{"fault", "hook restore:stop"}}, give_up.get());
+  });
+  EXPECT_NE(first.WaitFor("event handoff-begun"), "") << first.Said();
+  ASSERT_EQ(::eventfd_write(give_up.get(), 1), 0);
+  const absl::Status status = rehearsal.get().status();
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "killed by signal 9"))
+      << status;
+  EXPECT_NE(first.WaitFor("event aborted a rehearsal: "), "") << first.Said();
+  ToyProcess second(With());
+  ASSERT_TRUE(second.WaitReady()) << second.Said();
+  EXPECT_EQ(Who(client)[0], absl::StrCat(second.pid()));
 }
 
 TEST_F(RehearsalTest, OneThatMeetsAnotherProcessIsNoAnswer) {
