@@ -17,6 +17,7 @@
 #include "absl/time/clock.h"
 #include "grpc/support/log.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "handoff/clock.h"
 #include "handoff/integrations/grpc/leave_timers.h"
 
 namespace handoff {
@@ -30,7 +31,7 @@ constexpr uint64_t kListenerKeys = uint64_t{1} << 63;
 constexpr uint64_t kWakeKey = ~uint64_t{0};
 
 // How long accepting pauses without a free descriptor or memory.
-constexpr int kPauseMs = 100;
+constexpr absl::Duration kPause = absl::Milliseconds(100);
 // So that posted work is not kept waiting by a crowd.
 constexpr int kAcceptsPerTurn = 32;
 constexpr int kEventsPerTurn = 64;
@@ -211,11 +212,11 @@ void GrpcAcceptor::Run() {
       if (stopping_) return;
     }
     epoll_event events[kEventsPerTurn];
-    const int n = epoll_wait(epoll_.get(), events, kEventsPerTurn,
-                             paused_ ? kPauseMs : -1);
+    const int n =
+        epoll_wait(epoll_.get(), events, kEventsPerTurn, WaitMilliseconds());
     asked_to_leave_ = false;
-    if (n == 0) {
-      paused_ = false;
+    if (paused() && MonotonicNow() >= paused_until_) {
+      paused_until_ = absl::InfinitePast();
       PollListeners();
     }
     bool woken = false;
@@ -255,11 +256,12 @@ void GrpcAcceptor::OnEvent(uint64_t key) {
   Poll(epoll_.get(), EPOLL_CTL_DEL, session->fd(kClient), 0, 0);
   session->Close();
   SetCount();
-  PollListeners();  // there may be room again
+  paused_until_ = absl::InfinitePast();  // there may be room again
+  PollListeners();
 }
 
 bool GrpcAcceptor::MayAccept(const Listener& listener) const {
-  return accepting_ && !quiesced_ && !ended_accepting_ && !paused_ &&
+  return accepting_ && !quiesced_ && !ended_accepting_ && !paused() &&
          !listener.released && sessions_.size() < max_connections_;
 }
 
@@ -286,6 +288,13 @@ void GrpcAcceptor::Accept(Listener& listener) {
 }
 
 bool GrpcAcceptor::AcceptOne(Listener& listener) {
+  // Holds the place of the duplicate in the table: who is accepted is not to be
+  // dropped because there is none. Who is not accepted waits in the kernel.
+  UniqueFd duplicate(fcntl(wake_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!duplicate) {
+    Pause(errno);
+    return false;
+  }
   UniqueFd client(
       accept4(listener.fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!client) {
@@ -304,8 +313,7 @@ bool GrpcAcceptor::AcceptOne(Listener& listener) {
   // needs none.
   setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 
-  UniqueFd duplicate(fcntl(client.get(), F_DUPFD_CLOEXEC, 0));
-  if (!duplicate) {
+  if (dup3(client.get(), duplicate.get(), O_CLOEXEC) < 0) {
     Pause(errno);
     return false;
   }
@@ -334,8 +342,15 @@ bool GrpcAcceptor::AcceptOne(Listener& listener) {
 }
 
 void GrpcAcceptor::Pause(int error) {
-  paused_ = true;
+  paused_until_ = MonotonicNow() + kPause;
   gpr_log(GPR_ERROR, "handoff: accepting pauses: %s", strerror(error));
+}
+
+int GrpcAcceptor::WaitMilliseconds() const {
+  if (!paused()) return -1;
+  const absl::Duration left = paused_until_ - MonotonicNow();
+  return static_cast<int>(std::max<int64_t>(
+      0, absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1)))));
 }
 
 void GrpcAcceptor::SetCount() {

@@ -137,6 +137,9 @@ class GrpcAcceptor final : public Group {
   // False where no more can be accepted for now.
   bool AcceptOne(Listener& listener);
   void Pause(int error);
+  bool paused() const { return paused_until_ != absl::InfinitePast(); }
+  // Of epoll_wait(2): until the pause is over, or for good.
+  int WaitMilliseconds() const;
   void OnEvent(uint64_t key);
   void SetCount();
 
@@ -156,7 +159,8 @@ class GrpcAcceptor final : public Group {
   bool accepting_ = true;  // as SetAccepting() says
   bool ended_accepting_ = false;
   bool asked_to_leave_ = false;  // in this turn of the loop
-  bool paused_ = false;          // out of descriptors or memory
+  // Out of descriptors or memory; InfinitePast: not.
+  absl::Time paused_until_ = absl::InfinitePast();
 
   std::mutex mutex_;
   std::condition_variable none_left_;

@@ -2,11 +2,15 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 #include <memory>
@@ -47,6 +51,49 @@ bool Eventually(const std::function<bool()>& done) {
 // they first ask for the clock's frequency: here, before any connect.
 [[maybe_unused]] const double clock_frequency =
     absl::base_internal::NominalCPUFrequency();
+
+// Leaves this process only so many descriptors that it can open.
+class Scarcity {
+ public:
+  explicit Scarcity(int free) {
+    int highest = 0;
+    DIR* folder = opendir("/proc/self/fd");
+    while (const dirent* entry = readdir(folder)) {
+      highest = std::max(highest, atoi(entry->d_name));
+    }
+    closedir(folder);
+    EXPECT_EQ(getrlimit(RLIMIT_NOFILE, &before_), 0);
+    rlimit limit = before_;
+    limit.rlim_cur = static_cast<rlim_t>(highest + 1 + kPlugs);
+    EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    while (true) {
+      UniqueFd plug(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0));
+      if (!plug) break;
+      plugs_.push_back(std::move(plug));
+    }
+    Free(free);
+  }
+  ~Scarcity() { setrlimit(RLIMIT_NOFILE, &before_); }
+
+  void Free(int more) {
+    ASSERT_GE(plugs_.size(), static_cast<size_t>(more));
+    for (int i = 0; i < more; ++i) plugs_.pop_back();
+  }
+
+ private:
+  static constexpr int kPlugs = 8;
+  rlimit before_ = {};
+  std::vector<UniqueFd> plugs_;
+};
+
+// Whether whoever is at the other end is served: a server speaks first.
+bool IsServed(int client) {
+  pollfd polled = {client, POLLIN, 0};
+  char byte;
+  return poll(&polled, 1, static_cast<int>(kPatience / absl::Milliseconds(1))) >
+             0 &&
+         read(client, &byte, 1) == 1;
+}
 
 // How many sockets this process has.
 int Sockets() {
@@ -166,6 +213,13 @@ class GrpcAcceptorTest : public testing::Test {
                       sizeof(address)),
               0);
     return fd;
+  }
+
+  // So that gRPC has opened all that it needs for itself.
+  void ServeOneRawClient() {
+    const int before = Sockets();
+    EXPECT_TRUE(IsServed(ConnectRaw().get()));
+    EXPECT_TRUE(Eventually([&] { return Sockets() == before; }));
   }
 
   // One call over a new connection, which then ends: nothing of it is left.
@@ -306,6 +360,44 @@ TEST_F(GrpcAcceptorTest, WhoConnectsWhileNothingIsAcceptedIsServedLater) {
   EXPECT_TRUE(Call(before).ok()) << "who is there already goes on";
   SetAccepting(true);
   EXPECT_TRUE(Call(after).ok());
+}
+
+TEST_F(GrpcAcceptorTest, NoClientIsDroppedForWantOfADescriptor) {
+  Serve(::grpc::InsecureServerCredentials());
+  ServeOneRawClient();
+  SetAccepting(false);
+  std::vector<UniqueFd> clients;
+  for (int i = 0; i < 4; ++i) clients.push_back(ConnectRaw());
+  // Each takes two: it is the second that there is not enough for.
+  Scarcity scarcity(3);
+  SetAccepting(true);
+  for (size_t i = 0; i < clients.size(); ++i) {
+    EXPECT_TRUE(IsServed(clients[i].get())) << "client " << i;
+    clients[i].reset();  // which makes room
+  }
+}
+
+TEST_F(GrpcAcceptorTest, WhoFoundNoDescriptorIsServedByABusyThreadToo) {
+  Serve(::grpc::InsecureServerCredentials());
+  ServeOneRawClient();
+  SetAccepting(false);
+  const UniqueFd waits = ConnectRaw();
+  Scarcity scarcity(0);
+  SetAccepting(true);
+  std::promise<void> turned;
+  acceptor_->Post([&] { turned.set_value(); });
+  turned.get_future().get();
+  std::atomic<bool> over{false};
+  std::thread posts([&] {
+    while (!over) {
+      acceptor_->Post([] {});
+      ::poll(nullptr, 0, 1);
+    }
+  });
+  scarcity.Free(2);
+  EXPECT_TRUE(IsServed(waits.get()));
+  over = true;
+  posts.join();
 }
 
 TEST_F(GrpcAcceptorTest, ClientsThatAreAskedToLeaveLoseNoCall) {
