@@ -103,6 +103,8 @@ void Served::TearDown() {
   for (const pid_t pid : replaced_) {
     EXPECT_EQ(ExitCode(pid), 0) << "of pid " << pid << ", which handed over";
   }
+  // Of processes too whose end nobody looks at, such as those that rehearse.
+  EXPECT_FALSE(absl::StrContains(Log(), "Sanitizer: ")) << "in a server";
 }
 
 void Served::ReplaceBinary() {

@@ -137,6 +137,7 @@ Watchers::~Watchers() { Stop(); }
 // gave.
 void Watchers::Start() {
   seen_ = log_.last();
+  running_ = true;
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -201,13 +202,11 @@ void Watchers::Forget(Watcher& watcher) {
 }
 
 void Watchers::End() {
-  {
-    std::lock_guard<std::mutex> lock(mu_);
-    ended_ = true;
-    ++round_;  // what is in the log now is read before anybody goes
-    quiet_until_ = absl::InfinitePast();
-  }
-  log_.Wake();
+  std::lock_guard<std::mutex> lock(mu_);
+  ended_ = true;
+  ++round_;  // what is in the log now is read before anybody goes
+  quiet_until_ = absl::InfinitePast();
+  if (running_) log_.Wake();
 }
 
 void Watchers::Stop() {
@@ -215,9 +214,10 @@ void Watchers::Stop() {
   {
     std::lock_guard<std::mutex> lock(mu_);
     stopped_ = true;
+    if (!std::exchange(running_, false)) return;
+    log_.Wake();
   }
-  log_.Wake();
-  if (thread_.joinable()) thread_.join();
+  thread_.join();
 }
 
 // What the log says of a handoff that this process is giving.

@@ -26,6 +26,8 @@ class Watchers {
  public:
   static constexpr size_t kMostWatchers = 1'000;
 
+  // `log` is touched between Start() and Stop() only: whoever never served, or
+  // has stopped, may outlive it.
   explicit Watchers(const EventLog& log) : log_(log) {}
   // As Stop(). Every call has ended: the servers have been shut down.
   ~Watchers();
@@ -62,6 +64,7 @@ class Watchers {
   uint64_t seen_ = 0;   // what the thread has seen of the log
   uint64_t round_ = 0;  // counts up whenever all are to look again
   absl::Time quiet_until_ = absl::InfinitePast();
+  bool running_ = false;
   bool ended_ = false;
   bool stopped_ = false;
   std::thread thread_;
