@@ -131,7 +131,9 @@ class Handoff {
   virtual absl::StatusOr<int> Listen(absl::string_view name,
                                      absl::string_view address) = 0;
 
-  // Any other descriptor by name: inherited, or made by `make`. Borrowed.
+  // Any other descriptor by name: inherited, or made by `make`. Borrowed. What
+  // works after a handoff depends on its kind: handoff/README.md has a table.
+  // INVALID_ARGUMENT where `make` gives what cannot be passed (an io_uring).
   virtual absl::StatusOr<int> Descriptor(
       absl::string_view name,
       absl::FunctionRef<absl::StatusOr<UniqueFd>()> make) = 0;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "handoff/fd/fd_description.h"
 #include "handoff/protocol/frame.h"
 #include "handoff/staged_state.h"
 #include "handoff/transport/listen.h"
@@ -80,6 +81,13 @@ absl::StatusOr<int> Process::Descriptor(
     return Noted("descriptor", name, inherited.status());
   }
   auto made = make();
+  if (made.ok()) {
+    const auto info = DescribeDescriptor(made->get());
+    // Here, where it can be mended, and not in the middle of a handoff.
+    absl::Status passable =
+        info.ok() ? CheckPassable(info->kind()) : info.status();
+    if (!passable.ok()) made = passable;
+  }
   if (!made.ok()) return Noted("descriptor", name, made.status());
   names_.emplace(name, v1::Descriptors::OTHER);
   belongings_.named.push_back(
