@@ -1,8 +1,8 @@
 #include "tests/server/served.h"
 
+#include <arpa/inet.h>
 #include <linux/sockios.h>
 #include <poll.h>
-#include <arpa/inet.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -65,9 +65,9 @@ Served::~Served() {
 }
 
 void Served::Start(const std::vector<std::string>& more) {
-  std::vector<std::string> argv = {
-      File("server"), "--http=tcp:127.0.0.1:0",
-      absl::StrCat("--handoff=", File("h")), "--watch=100ms"};
+  std::vector<std::string> argv = {File("server"), "--http=tcp:127.0.0.1:0",
+                                   absl::StrCat("--handoff=", File("h")),
+                                   "--watch=100ms"};
   argv.insert(argv.end(), more.begin(), more.end());
   auto pid = processes_.Start(argv);
   ASSERT_TRUE(pid.ok()) << pid.status();
@@ -75,8 +75,11 @@ void Served::Start(const std::vector<std::string>& more) {
 }
 
 void Served::Upgrade() {
-  const pid_t before = serving();
-  ASSERT_EQ(::kill(before, SIGUSR2), 0);
+  UpgradeBy([this] { ASSERT_EQ(::kill(serving(), SIGUSR2), 0); });
+}
+
+void Served::UpgradeBy(const std::function<void()>& begin) {
+  begin();
   AwaitSuccessor();
 }
 
@@ -92,7 +95,8 @@ void Served::WaitReady(const char* what) {
   ASSERT_TRUE(Eventually([&] {
     text = processes_.TakeLine();
     return text.has_value();
-  })) << what << " does not serve";
+  })) << what
+      << " does not serve";
   auto line = load::ParseReadyLine(*text);
   ASSERT_TRUE(line.ok()) << *text;
   if (line->generation > 1 && serving() != 0) replaced_.push_back(serving());

@@ -31,6 +31,8 @@ class Served : public testing::Test {
   void Start(const std::vector<std::string>& more = {});
   // The same by SIGUSR2 to the process that serves.
   void Upgrade();
+  // The same by what `begin` does.
+  void UpgradeBy(const std::function<void()>& begin);
   // The second half of it: waits until the process that another one has started
   // serves.
   void AwaitSuccessor();
