@@ -228,9 +228,9 @@ TEST_F(AdminCommandTest, NobodyThereExitsWith3) {
                 3, "No such file or directory; check that the service runs");
   ExpectFailure(RunCommand({"watch", "--admin=unix:" + (folder_ / "other")}), 3,
                 "check that the service runs");
-  ExpectFailure(
-      RunCommand({"list", "--admin=tcp:127.0.0.1:1", "--admin_insecure_plaintext_tcp"}),
-      3, "check that the service runs");
+  ExpectFailure(RunCommand({"list", "--admin=tcp:127.0.0.1:1",
+                            "--admin_insecure_plaintext_tcp"}),
+                3, "check that the service runs");
   ExpectFailure(RunCommand({"list", "--admin=unix:/" + std::string(200, 'x')}),
                 1, "check the path");
 }
@@ -313,11 +313,29 @@ TEST(WatchCommandTest, GoesOnAtTheSuccessor) {
   EXPECT_EQ(watch.End().exit_code, 0);
 }
 
+TEST(WatchCommandTest, LosesNothingWhereItHasSeenNothingBeforeAHandoff) {
+  TempFolder folder;
+  const std::string target = "unix:" + (folder / "admin");
+  auto predecessor = std::make_unique<FakeAdminServer>(target);
+  predecessor->AddEvent("note", "long ago", 10);
+  RunningCommand watch({"watch", "--timeout=30s", "--admin=" + target});
+  ASSERT_TRUE(predecessor->AwaitWatchers(1));
+  predecessor.reset();
+
+  FakeAdminServer successor(target);
+  successor.AddEvent("note", "long ago", 10);
+  successor.AddEvent("committed", "before anybody asked", 20);
+  EXPECT_THAT(watch.ReadLine(), HasSubstr("before anybody asked"));
+  watch.Signal(SIGINT);
+  EXPECT_EQ(watch.End().exit_code, 0);
+}
+
 TEST(WatchCommandTest, GivesUpWhereTheServiceStaysAway) {
   TempFolder folder;
   const std::string target = "unix:" + (folder / "admin");
   auto server = std::make_unique<FakeAdminServer>(target);
-  RunningCommand watch({"watch", "--timeout=300ms", "--admin=" + target});
+  RunningCommand watch(
+      {"watch", "--after=0", "--timeout=300ms", "--admin=" + target});
   ASSERT_TRUE(server->AwaitWatchers(1));
   server->AddEvent("note", "", 1);
   EXPECT_THAT(watch.ReadLine(), StartsWith("1 "));

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "tools/admin_client.h"
 #include "tools/admin_commands.h"
 #include "tools/admin_format.h"
@@ -28,10 +29,8 @@ void EndAtOnce(int) { ::_exit(kDone); }
 // One stream of events after another, each where the one before has ended.
 class Watching {
  public:
-  explicit Watching(const CommandLine& command) : command_(command) {
-    request_.set_from_now(!command.after.has_value());
-    request_.set_after(command.after.value_or(0));
-  }
+  explicit Watching(const CommandLine& command)
+      : command_(command), after_(command.after) {}
 
   ExitCode Run() {
     absl::Time give_up = absl::Now();  // where nobody answers at first
@@ -63,8 +62,15 @@ class Watching {
   absl::Status Follow(bool& answered) {
     const auto stub = ConnectToAdmin(command_.admin);
     if (!stub.ok()) return stub.status();
+    if (!after_.has_value()) {
+      const absl::Status now = BeginNow(**stub);
+      if (!now.ok()) return now;
+      answered = true;
+    }
+    WatchEventsRequest request;
+    request.set_after(*after_);
     grpc::ClientContext context;
-    const auto reader = (*stub)->WatchEvents(&context, request_);
+    const auto reader = (*stub)->WatchEvents(&context, request);
     WatchEventsResponse response;
     while (reader->Read(&response)) {
       answered = true;
@@ -76,11 +82,22 @@ class Watching {
     return FromGrpc(reader->Finish());
   }
 
+  // From the event on that is the last one now: "from now on" would be another
+  // time at whoever is asked again, before there was any event.
+  absl::Status BeginNow(AdminStub& stub) {
+    grpc::ClientContext context;
+    SetTimeout(context, command_.timeout);
+    admin::v1::GetStatusResponse response;
+    const absl::Status status =
+        FromGrpc(stub.GetStatus(&context, {}, &response));
+    if (status.ok()) after_ = response.last_event();
+    return status;
+  }
+
   void Say(const WatchEventsResponse& response) {
     // From here on, wherever that is.
-    request_.set_from_now(false);
-    request_.set_after(response.has_event() ? response.event().sequence()
-                                            : response.missed().up_to());
+    after_ = response.has_event() ? response.event().sequence()
+                                  : response.missed().up_to();
     if (!Wanted(response)) return;
     if (command_.format == Format::kJson) {
       printed_ = PrintJson(response, &reader_left_);
@@ -100,7 +117,8 @@ class Watching {
   }
 
   const CommandLine& command_;
-  WatchEventsRequest request_;
+  // Where to go on; unset: from now on.
+  absl::optional<uint64_t> after_;
   ExitCode printed_ = kDone;
   bool reader_left_ = false;
 };

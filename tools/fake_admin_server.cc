@@ -132,6 +132,7 @@ grpc::Status FakeAdminServer::GetStatus(
   *response = status_;
   response->set_sessions(sessions_.size());
   if (under_way_) response->mutable_handoff()->set_handoff_id(kHandoffId);
+  response->set_last_event(events_.empty() ? 0 : events_.back().sequence());
   return grpc::Status::OK;
 }
 

@@ -98,6 +98,7 @@ GetStatusResponse ToAdmin(const v1::Status& status, const ProcessFacts& facts,
   result.set_label(status.label());
   result.set_build(facts.build);
   result.set_executable(facts.executable);
+  result.set_last_event(facts.last_event);
   const absl::Duration uptime = absl::Seconds(status.uptime_seconds());
   *result.mutable_started_at() = ToTimestamp(now - uptime);
   *result.mutable_uptime() = ToProto(uptime);

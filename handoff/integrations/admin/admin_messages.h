@@ -1,6 +1,7 @@
 #ifndef HANDOFF_INTEGRATIONS_ADMIN_ADMIN_MESSAGES_H_
 #define HANDOFF_INTEGRATIONS_ADMIN_ADMIN_MESSAGES_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/time/time.h"
@@ -16,6 +17,7 @@ namespace handoff {
 struct ProcessFacts {
   std::string build;
   std::string executable;
+  uint64_t last_event = 0;
 };
 
 admin::v1::GetStatusResponse ToAdmin(const v1::Status& status,

@@ -67,7 +67,8 @@ ServerUnaryReactor* AdminService::GetStatus(
     admin::v1::GetStatusResponse* response) {
   return RunUnary(context, calls_.readers(), [this, response] {
     *response = ToAdmin(calls_.control().GetStatus(),
-                        {calls_.build(), calls_.settings().executables.own},
+                        {calls_.build(), calls_.settings().executables.own,
+                         calls_.control().events().last()},
                         absl::Now());
     return absl::OkStatus();
   });
