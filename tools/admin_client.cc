@@ -1,15 +1,17 @@
 #include "tools/admin_client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grpc/support/log.h>
 #include <grpcpp/create_channel_posix.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <chrono>
-#include <fstream>
-#include <iterator>
+#include <cstddef>
 #include <string>
 #include <utility>
 
@@ -74,13 +76,26 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OverUnix(
                                                  Arguments());
 }
 
+// Far more than any chain of certificates: what is longer is some other file.
+constexpr size_t kLongestFile = 1 << 20;
+
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file.good() || text.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "cannot read ", path, "; check the name and that it is in PEM"));
+  const auto cannot = [&path](absl::string_view why) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot read ", path, ": ", why,
+                     "; check the name and that it is in PEM"));
+  };
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) return cannot(::strerror(errno));
+  std::string text;
+  char bytes[4096];
+  ssize_t size;
+  while ((size = ::read(file.get(), bytes, sizeof(bytes))) > 0) {
+    text.append(bytes, static_cast<size_t>(size));
+    if (text.size() > kLongestFile) return cannot("it is too long");
   }
+  if (size < 0) return cannot(::strerror(errno));
+  if (text.empty()) return cannot("it is empty");
   return text;
 }
 
@@ -144,6 +159,13 @@ absl::Status FromGrpc(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
   // The numbers are the same, by absl/status/status.h.
   const auto code = static_cast<absl::StatusCode>(status.error_code());
+  // gRPC has connected nowhere, because TLS could not begin with these files:
+  // no other failure has this text.
+  if (absl::StartsWith(status.error_message(), "empty address list")) {
+    return absl::InvalidArgumentError(
+        "no TLS with these files; check that --admin_ca, --admin_cert and "
+        "--admin_key are in PEM, and that the key is the certificate's");
+  }
   // With details, it is the endpoint's own, and says what to do.
   if (!status.error_details().empty()) {
     return absl::Status(code, status.error_message());

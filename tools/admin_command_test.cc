@@ -131,7 +131,8 @@ TEST_F(AdminCommandTest, AnUpgradeShowsEachPhaseAndItsResult) {
   const CommandResult result = Run({"upgrade", "--exe=/opt/new"});
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_EQ(result.err,
-            "pre-copy, 0 of 3 sessions\nstaging, 3 of 3 sessions\n");
+            "pre-copy, 0 of 3 sessions\nstaging, 3 of 3 sessions\n"
+            "changes, done in 0.002 s\nfrozen, done in 0.001 s\n");
   EXPECT_THAT(result.out, StartsWith("handoff 77 committed"));
   EXPECT_THAT(result.out, EndsWith("  moved 3\n"));
 }
@@ -180,6 +181,8 @@ TEST_F(AdminCommandTest, ARehearsalSaysWhatWouldNotMove) {
   EXPECT_THAT(result.out, StartsWith("rehearsal 77 failed"));
   EXPECT_THAT(result.out, HasSubstr("session 17: no such state"));
   EXPECT_THAT(result.err, HasSubstr("rehearsal: staging"));
+  ExpectFailure(Run({"rehearse", "--exe=/opt/crashing"}), 1,
+                "the successor has ended");
 }
 
 TEST_F(AdminCommandTest, ALockRefusesHandoffsWithItsReason) {

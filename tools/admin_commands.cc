@@ -151,13 +151,19 @@ ExitCode Start(const CommandLine& command) {
     }
     if (response.has_result()) last = response;
   }
-  ::fputs(bar.End(absl::Now()).c_str(), stderr);
+  const std::string rest = bar.End(last.result(), Width(), absl::Now());
+  if (!json) ::fputs(rest.c_str(), stderr);
   const absl::Status status = FromGrpc(reader->Finish());
   if (!last.has_result()) {
-    return status.ok() ? Fail(kFailed,
-                              "the service did not say how it ended; ask "
-                              "with handoff ledger")
-                       : FailCall(status);
+    if (status.ok()) {
+      return Fail(kFailed,
+                  "the service did not say how it ended; ask with handoff "
+                  "ledger");
+    }
+    // A rehearsal without a report: no handoff was aborted.
+    return request.rehearse() && absl::IsAborted(status)
+               ? Fail(kFailed, status.message())
+               : FailCall(status);
   }
   if (!json) printed = Print(FormatResult(last));
   return printed == kDone ? CodeOf(last.result().result()) : printed;

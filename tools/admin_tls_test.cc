@@ -79,7 +79,20 @@ TEST_F(AdminTlsTest, FilesThatCannotBeReadAreNamed) {
   ExpectFailure(
       RunCommand({"status", "--admin=" + server_.address(), "--admin_ca=/x/ca",
                   "--admin_cert=/x/cert", "--admin_key=/x/key"}),
-      1, "cannot read /x/ca");
+      1, "cannot read /x/ca: No such file");
+  ExpectFailure(
+      RunCommand({"status", "--admin=" + server_.address(), "--admin_ca=/",
+                  "--admin_cert=/x/cert", "--admin_key=/x/key"}),
+      1, "cannot read /: Is a directory");
+}
+
+TEST_F(AdminTlsTest, FilesThatAreNoneOfTlsOrDoNotBelongTogetherAreSaidToBe) {
+  TestCertificates::Identity mixed = certificates_.client;
+  mixed.key = certificates_.server.key;
+  ExpectFailure(Status(certificates_.authority, mixed), 1,
+                "that the key is the certificate's");
+  mixed.key = "no key";
+  ExpectFailure(Status(certificates_.authority, mixed), 1, "are in PEM");
 }
 
 TEST(AdminInsecureTest, TcpWithoutTlsIsAnsweredWhereItIsAskedForByName) {

@@ -1,10 +1,12 @@
 #include "tools/command_check.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <string>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -34,9 +36,11 @@ absl::Status CheckAddress(const AdminAddress& admin) {
     return absl::OkStatus();
   }
   const size_t colon = address.rfind(':');
-  // HOST has at least one character, and so has PORT.
+  uint32_t port = 0;
+  // HOST has at least one character.
   if (!absl::StartsWith(address, "tcp:") || colon < 5 ||
-      colon + 1 == address.size()) {
+      !absl::SimpleAtoi(address.substr(colon + 1), &port) || port == 0 ||
+      port > 65'535) {
     return Wrong("--admin is unix:PATH or tcp:HOST:PORT, not '", address, "'");
   }
   if (!admin.insecure_tcp &&

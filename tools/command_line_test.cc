@@ -149,7 +149,8 @@ TEST(ParseCommandLineTest, TcpNeedsCertificatesOrToBeCalledInsecure) {
   EXPECT_EQ(command.admin.certificate, "c");
   EXPECT_EQ(command.admin.key, "k");
   for (const absl::string_view address :
-       {"x", "unix:", "tcp:", "tcp:x", "tcp::1", "tcp:x:", "/run/x"}) {
+       {"x", "unix:", "tcp:", "tcp:x", "tcp::1", "tcp:x:", "/run/x", "tcp:x:0",
+        "tcp:x:65536", "tcp:x:http"}) {
     EXPECT_THAT(Complaint({"status", "--admin", address}),
                 HasSubstr("--admin is unix:PATH or tcp:HOST:PORT"))
         << address;

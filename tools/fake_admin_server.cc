@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -216,6 +217,15 @@ grpc::Status FakeAdminServer::StartHandoff(
   result.set_id(kHandoffId);
   result.set_moved(3);
   const bool broken = executable == "/opt/broken";
+  // The last two are over before there is anything to tell of them.
+  for (const auto& [name, took] : {std::pair("pre-copy", 80),
+                                   {"staging", 30},
+                                   {"changes", 2},
+                                   {"frozen", 1}}) {
+    admin::v1::Phase& phase = *result.add_phases();
+    phase.set_name(name);
+    phase.mutable_took()->set_nanos(took * 1'000'000);
+  }
   if (request->rehearse()) {
     result.set_result(broken ? "failed" : "passed");
     if (broken) {

@@ -1,7 +1,7 @@
 #include "tools/progress_bar.h"
 
 #include <algorithm>
-#include <cstdint>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -19,9 +19,14 @@ constexpr size_t kLongestBar = 30;
 // A bar that is shorter says nothing.
 constexpr size_t kShortestBar = 5;
 
-std::string Phase(const HandoffProgress& progress) {
-  return absl::StrCat(progress.rehearsal() ? "rehearsal: " : "",
-                      WordOrNothing(progress.phase()));
+// In their order.
+constexpr absl::string_view kPhases[] = {"pre-copy", "staging", "changes",
+                                         "frozen"};
+// Comes behind them, once the handoff is done.
+constexpr absl::string_view kWatch = "watch";
+
+std::string PhaseName(bool rehearsal, absl::string_view phase) {
+  return absl::StrCat(rehearsal ? "rehearsal: " : "", WordOrNothing(phase));
 }
 
 std::string Count(const HandoffProgress& progress) {
@@ -29,48 +34,71 @@ std::string Count(const HandoffProgress& progress) {
                       progress.sessions_total(), " sessions");
 }
 
-std::string Bar(const HandoffProgress& progress, size_t size) {
-  const uint64_t total = progress.sessions_total();
-  const double part = total == 0
-                          ? 1
-                          : static_cast<double>(progress.sessions_sent()) /
-                                static_cast<double>(total);
-  const auto full =
-      static_cast<size_t>(std::min(1.0, part) * static_cast<double>(size));
-  return absl::StrCat("[", std::string(full, '#'),
-                      std::string(size - full, '-'), "] ");
+double Part(const HandoffProgress& progress) {
+  if (progress.sessions_total() == 0) return 1;
+  return std::min(1.0, static_cast<double>(progress.sessions_sent()) /
+                           static_cast<double>(progress.sessions_total()));
+}
+
+// As much of it as the terminal has room for.
+std::string BarLine(const std::string& phase, double part,
+                    absl::string_view behind, size_t width) {
+  const std::string before = absl::StrFormat("%-9s ", phase);
+  // A terminal may go to the next line as soon as its last column is full.
+  const size_t room = width - 1;
+  const size_t taken = before.size() + behind.size() + 3;
+  const size_t size = taken < room ? std::min(room - taken, kLongestBar) : 0;
+  const auto full = static_cast<size_t>(part * static_cast<double>(size));
+  const std::string bar =
+      absl::StrCat("[", std::string(full, '#'), std::string(size - full, '-'),
+                   behind.empty() ? "]" : "] ");
+  return absl::StrCat(before, size < kShortestBar ? "" : bar, behind)
+      .substr(0, room);
 }
 
 }  // namespace
 
 std::string ProgressBar::Line(absl::Time now) const {
-  const std::string before = absl::StrFormat("%-9s ", Phase(shown_));
   const std::string behind = absl::StrFormat(
       "%s %.1f s", Count(shown_), absl::ToDoubleSeconds(now - phase_began_));
-  // A terminal may go to the next line as soon as its last column is full.
-  const size_t room = width_ - 1;
-  const size_t taken = before.size() + behind.size() + 3;
-  const size_t bar = taken < room ? std::min(room - taken, kLongestBar) : 0;
-  return absl::StrCat(before, bar < kShortestBar ? "" : Bar(shown_, bar),
-                      behind)
-      .substr(0, room);
+  return BarLine(PhaseName(shown_.rehearsal(), shown_.phase()), Part(shown_),
+                 behind, width_);
+}
+
+std::string ProgressBar::PassedLine(absl::string_view phase,
+                                    absl::string_view time) {
+  if (!seen_.emplace(phase).second) return "";
+  const std::string name = PhaseName(shown_.rehearsal(), phase);
+  if (width_ > 0) return absl::StrCat(BarLine(name, 1, time, width_), "\n");
+  return absl::StrCat(name, ", done", time.empty() ? "" : " in ", time, "\n");
 }
 
 std::string ProgressBar::Show(const HandoffProgress& progress, size_t width,
                               absl::Time now) {
+  const bool another = progress.handoff_id() != shown_.handoff_id();
+  const bool new_phase =
+      seen_.empty() || another || progress.phase() != shown_.phase();
   std::string text;
-  const bool new_phase = !any_ || progress.phase() != shown_.phase() ||
-                         progress.handoff_id() != shown_.handoff_id();
   if (new_phase) {
     text = End(now);
     phase_began_ = now;
   }
-  any_ = true;
+  if (another) seen_.clear();
   shown_ = progress;
   width_ = width;
+  if (progress.phase() == kWatch) return text;
+  const auto* const phase =
+      std::find(std::begin(kPhases), std::end(kPhases), progress.phase());
+  if (new_phase && phase != std::end(kPhases)) {
+    for (const auto* before = kPhases; before != phase; ++before) {
+      text += PassedLine(*before, "");
+    }
+  }
+  seen_.insert(progress.phase());
   if (width == 0) {
     if (new_phase) {
-      absl::StrAppend(&text, Phase(progress), ", ", Count(progress), "\n");
+      absl::StrAppend(&text, PhaseName(progress.rehearsal(), progress.phase()),
+                      ", ", Count(progress), "\n");
     }
     return text;
   }
@@ -82,6 +110,30 @@ std::string ProgressBar::End(absl::Time now) {
   if (!open_) return "";
   open_ = false;
   return absl::StrCat(kAgain, Line(now), "\n");
+}
+
+std::string ProgressBar::End(const admin::v1::Handoff& result, size_t width,
+                             absl::Time now) {
+  const bool whole =
+      result.result() == "committed" || result.result() == "passed";
+  std::string rest;
+  width_ = width;
+  shown_.set_rehearsal(result.result() == "passed" ||
+                       result.result() == "failed");
+  // The phase that it was aborted in, the last one, is none that was done.
+  const int done = whole ? result.phases_size() : result.phases_size() - 1;
+  for (int i = 0; i < done; ++i) {
+    const admin::v1::Phase& phase = result.phases(i);
+    const absl::Duration took = absl::Seconds(phase.took().seconds()) +
+                                absl::Nanoseconds(phase.took().nanos());
+    if (open_ && phase.name() == shown_.phase()) {
+      shown_.set_sessions_sent(shown_.sessions_total());
+      phase_began_ = now - took;
+    }
+    rest += PassedLine(phase.name(),
+                       absl::StrFormat("%.3f s", absl::ToDoubleSeconds(took)));
+  }
+  return End(now) + rest;
 }
 
 }  // namespace handoff

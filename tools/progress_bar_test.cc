@@ -57,12 +57,64 @@ TEST(ProgressBarTest, OnATerminalTheLineIsDrawnAgainUntilThePhaseEnds) {
   EXPECT_EQ(bar.End(kBegin), "") << "once";
 }
 
+admin::v1::Handoff Result(const std::string& result) {
+  admin::v1::Handoff handoff;
+  handoff.set_result(result);
+  for (const char* name : {"pre-copy", "staging", "changes", "frozen"}) {
+    admin::v1::Phase& phase = *handoff.add_phases();
+    phase.set_name(name);
+    phase.mutable_took()->set_nanos(2'000'000);
+  }
+  return handoff;
+}
+
+TEST(ProgressBarTest, APhaseThatWasNotSeenHasItsLineInItsPlace) {
+  ProgressBar bar;
+  EXPECT_EQ(bar.Show(Progress("staging", 0), 0, kBegin),
+            "pre-copy, done\nstaging, 0 of 8000 sessions\n");
+  EXPECT_EQ(bar.Show(Progress("watch", 0), 0, kBegin), "");
+  EXPECT_EQ(bar.End(Result("committed"), 0, kBegin),
+            "changes, done in 0.002 s\nfrozen, done in 0.002 s\n");
+}
+
+TEST(ProgressBarTest, ATerminalHasABarForEachPhaseHoweverShort) {
+  const std::string full = "[" + std::string(30, '#') + "]";
+  EXPECT_EQ(ProgressBar().End(Result("committed"), 80, kBegin),
+            absl::StrCat("pre-copy  ", full, " 0.002 s\nstaging   ", full,
+                         " 0.002 s\nchanges   ", full, " 0.002 s\nfrozen    ",
+                         full, " 0.002 s\n"));
+  ProgressBar bar;
+  bar.Show(Progress("changes", 4000), 80, kBegin);
+  EXPECT_EQ(bar.End(Result("committed"), 80, kBegin + absl::Seconds(9)),
+            absl::StrCat("\r\x1b[Kchanges   ", full,
+                         " 8000 of 8000 sessions 0.0 s\nfrozen    ", full,
+                         " 0.002 s\n"))
+      << "it went on to its end, unseen";
+}
+
+TEST(ProgressBarTest, ThePhaseInWhichItWasAbortedIsNotShownAsDone) {
+  EXPECT_EQ(ProgressBar().End(Result("aborted"), 0, kBegin),
+            "pre-copy, done in 0.002 s\nstaging, done in 0.002 s\n"
+            "changes, done in 0.002 s\n");
+  EXPECT_THAT(ProgressBar().End(Result("passed"), 0, kBegin),
+              StartsWith("rehearsal: pre-copy, done in 0.002 s\n"));
+  ProgressBar bar;
+  bar.Show(Progress("frozen", 4000), 80, kBegin);
+  EXPECT_THAT(bar.End(Result("aborted"), 80, kBegin),
+              HasSubstr("---] 4000 of 8000 sessions"));
+  EXPECT_EQ(ProgressBar().End(admin::v1::Handoff(), 80, kBegin), "");
+}
+
 TEST(ProgressBarTest, NoLineIsAsWideAsTheTerminal) {
   for (size_t width = 1; width < 200; ++width) {
     ProgressBar bar;
     std::string text = bar.Show(Progress("pre-copy", 4000), width, kBegin);
     ASSERT_THAT(text, StartsWith("\r\x1b[K"));
     EXPECT_LT(text.size() - 4, width);
+    text = ProgressBar().End(Result("passed"), width, kBegin);
+    for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+      EXPECT_LT(line.size(), width);
+    }
   }
 }
 
