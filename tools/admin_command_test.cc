@@ -170,7 +170,7 @@ TEST_F(AdminCommandTest, AnUpgradeThatTakesLongerThanItsTimeoutExitsWith3) {
   server_.Hold();
   const CommandResult result = Run({"upgrade", "--timeout=2s"});
   EXPECT_EQ(result.exit_code, 3);
-  EXPECT_THAT(result.err, HasSubstr("try a longer --timeout"));
+  EXPECT_THAT(result.err, HasSubstr("goes on: follow it"));
   EXPECT_EQ(result.out, "");
 }
 

@@ -160,6 +160,12 @@ ExitCode Start(const CommandLine& command) {
                   "the service did not say how it ended; ask with handoff "
                   "ledger");
     }
+    if (!request.rehearse() && absl::IsDeadlineExceeded(status)) {
+      return Fail(kNobodyAnswers,
+                  "no end within --timeout; a handoff that has begun goes on: "
+                  "follow it with handoff upgrade --wait, or end it with "
+                  "handoff abort");
+    }
     // A rehearsal without a report: no handoff was aborted.
     return request.rehearse() && absl::IsAborted(status)
                ? Fail(kFailed, status.message())

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
@@ -24,9 +25,10 @@ constexpr absl::string_view kPhases[] = {"pre-copy", "staging", "changes",
                                          "frozen"};
 // Comes behind them, once the handoff is done.
 constexpr absl::string_view kWatch = "watch";
+constexpr absl::string_view kRehearsal = "rehearsal: ";
 
 std::string PhaseName(bool rehearsal, absl::string_view phase) {
-  return absl::StrCat(rehearsal ? "rehearsal: " : "", WordOrNothing(phase));
+  return absl::StrCat(rehearsal ? kRehearsal : "", WordOrNothing(phase));
 }
 
 std::string Count(const HandoffProgress& progress) {
@@ -43,7 +45,9 @@ double Part(const HandoffProgress& progress) {
 // As much of it as the terminal has room for.
 std::string BarLine(const std::string& phase, double part,
                     absl::string_view behind, size_t width) {
-  const std::string before = absl::StrFormat("%-9s ", phase);
+  // All of a handoff begin in one column, and all of a rehearsal.
+  const int column = absl::StartsWith(phase, kRehearsal) ? 20 : 9;
+  const std::string before = absl::StrFormat("%-*s ", column, phase);
   // A terminal may go to the next line as soon as its last column is full.
   const size_t room = width - 1;
   const size_t taken = before.size() + behind.size() + 3;
@@ -75,18 +79,20 @@ std::string ProgressBar::PassedLine(absl::string_view phase,
 
 std::string ProgressBar::Show(const HandoffProgress& progress, size_t width,
                               absl::Time now) {
+  if (progress.phase() == kWatch) return "";
   const bool another = progress.handoff_id() != shown_.handoff_id();
   const bool new_phase =
       seen_.empty() || another || progress.phase() != shown_.phase();
   std::string text;
   if (new_phase) {
+    // It went on to its end, whatever was the last that was said of it.
+    if (!another) shown_.set_sessions_sent(shown_.sessions_total());
     text = End(now);
     phase_began_ = now;
   }
   if (another) seen_.clear();
   shown_ = progress;
   width_ = width;
-  if (progress.phase() == kWatch) return text;
   const auto* const phase =
       std::find(std::begin(kPhases), std::end(kPhases), progress.phase());
   if (new_phase && phase != std::end(kPhases)) {
