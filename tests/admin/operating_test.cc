@@ -231,6 +231,33 @@ TEST_F(Operating, AHandoffThatBeginsElsewhereIsFollowed) {
   EXPECT_EQ(result.successor_pid(), serving());
 }
 
+// The endpoint ends as soon as the watch does, which here is at once.
+TEST_F(Operating, AResultIsToldAlsoWhereTheWatchIsShort) {
+  Start({"--watch=1ms"});
+  for (int i = 0; i < 3; ++i) {
+    const auto all = StartHandoff({});
+    ASSERT_TRUE(all.status.ok()) << all.status.error_message();
+    ASSERT_FALSE(all.messages.empty());
+    EXPECT_EQ(all.messages.back().result().result(), "committed");
+    AwaitSuccessor();
+  }
+}
+
+TEST_F(Operating, WhoeverWaitsIsToldWhereTheEndpointEndsFirst) {
+  Start();
+  StartHandoffRequest request;
+  request.set_wait_for_successor(true);
+  Streamed<StartHandoffResponse> all;
+  std::thread waits([&] { all = StartHandoff(request); });
+  EXPECT_TRUE(AuditsHave("StartHandoff waiting for a successor: OK"));
+  ASSERT_EQ(::kill(serving(), SIGTERM), 0);
+  EXPECT_EQ(ExitCode(serving()), 0);
+  waits.join();
+  EXPECT_EQ(all.status.error_code(), ::grpc::UNAVAILABLE)
+      << all.status.error_message();
+  EXPECT_EQ(ProblemOf(all.status).reason(), "DRAINING");
+}
+
 TEST_F(Operating, AnAbortEndsWhatIsUnderWayAndThereMustBeSomething) {
   const std::string hangs = Executable("hangs", "exec sleep 1000");
   Start({absl::StrCat("--admin_executables=", hangs)});

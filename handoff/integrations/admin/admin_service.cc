@@ -121,7 +121,11 @@ ServerWriteReactor<admin::v1::StartHandoffResponse>* AdminService::StartHandoff(
             {[&stream](const admin::v1::StartHandoffResponse& response) {
                return stream.Write(response);
              },
-             [this, &stream] { return stream.cancelled() || calls_.ended(); }});
+             [this, &stream] {
+               return stream.cancelled() ? CallerHasLeft()
+                      : calls_.ended()   ? EndpointDrains()
+                                         : absl::OkStatus();
+             }});
       });
 }
 

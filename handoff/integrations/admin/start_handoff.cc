@@ -34,10 +34,6 @@ absl::Status Wrong(absl::string_view what, absl::string_view remedy) {
   return Problem(absl::StatusCode::kInvalidArgument, "ARGUMENT", what, remedy);
 }
 
-absl::Status CallerHasLeft() {
-  return absl::CancelledError("the caller has left; the handoff goes on");
-}
-
 absl::Status CheckRequest(const StartHandoffRequest& request) {
   if (!request.wait_for_successor()) return absl::OkStatus();
   if (request.rehearse()) {
@@ -95,14 +91,16 @@ class Follower {
   uint64_t id() const { return id_; }
 
   // Waits for what happens next, a tenth of a second at the most, and tells the
-  // listener how far it is. CANCELLED where that has left.
+  // listener how far it is. Why that is to give up, which counts only where
+  // there is nothing to tell it yet: what ends the endpoint comes after a
+  // result, and both may have come in this step.
   absl::Status Step() {
     control_.events().WaitFor(after_, absl::Now() + kBetween);
-    if (listener_.leave()) return CallerHasLeft();
+    const absl::Status leave = listener_.leave();
     ReadEvents();
-    if (quiet_) return absl::OkStatus();
+    if (quiet_) return leave;
     status_ = control_.GetStatus();
-    if (!status_.has_handoff()) return absl::OkStatus();
+    if (!leave.ok() || !status_.has_handoff()) return leave;
     const v1::HandoffProgress& progress = status_.handoff();
     if (progress.handoff_id() == id_ && progress.rehearsal()) rehearsal_ = true;
     return Tell(progress);
@@ -173,12 +171,13 @@ absl::Status Follow(Follower& follower, bool wait,
                     const HandoffListener& listener) {
   while (true) {
     const absl::Status step = follower.Step();
-    if (!step.ok()) return step;
+    const v1::LedgerHandoff* result = follower.Result();
     if (wait && follower.rehearsal()) {
-      if (follower.Result() != nullptr) follower.Forget();
+      if (result != nullptr) follower.Forget();
+      if (!step.ok()) return step;
       continue;
     }
-    if (const v1::LedgerHandoff* result = follower.Result()) {
+    if (result != nullptr) {
       StartHandoffResponse response;
       *response.mutable_result() = ToAdmin(*result);
       return listener.write(response) ? absl::OkStatus() : CallerHasLeft();
@@ -191,6 +190,7 @@ absl::Status Follow(Follower& follower, bool wait,
                        follower.child_ended()),
           "its own log has the reason: mend that, then call again");
     }
+    if (!step.ok()) return step;
   }
 }
 
@@ -211,8 +211,9 @@ absl::Status Rehearse(Follower& follower, const Executables& executables,
   absl::Status told;
   while (!done && told.ok()) told = follower.Step();
   thread.join();
-  if (!told.ok()) return told;
-  if (!found.ok()) return WithRemedy(found.status(), "rehearsing");
+  if (!found.ok()) {
+    return told.ok() ? WithRemedy(found.status(), "rehearsing") : told;
+  }
   StartHandoffResponse response;
   *response.mutable_result() = ToAdmin(found->report);
   for (const v1::LedgerEntry& entry : found->report.entries()) {
@@ -244,6 +245,16 @@ absl::Status CheckState(const v1::Status& status, bool wait) {
 }
 
 }  // namespace
+
+absl::Status CallerHasLeft() {
+  return absl::CancelledError("the caller has left; the handoff goes on");
+}
+
+absl::Status EndpointDrains() {
+  return Problem(absl::StatusCode::kUnavailable, "DRAINING",
+                 "this process drains, and what was waited for has not come",
+                 "connect again: whoever serves then knows the last handoffs");
+}
 
 absl::Status StartHandoff(Control& control, const Caller& caller,
                           const Executables& executables,

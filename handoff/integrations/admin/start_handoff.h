@@ -26,9 +26,13 @@ struct Executables {
 struct HandoffListener {
   // False: nobody listens any more.
   std::function<bool(const admin::v1::StartHandoffResponse&)> write;
-  // Whether to give up: the caller has left, or the endpoint stops.
-  std::function<bool()> leave;
+  // OK, or why to give up. A result that is there by then is told anyway.
+  std::function<absl::Status()> leave;
 };
+
+// CANCELLED and UNAVAILABLE, of `leave`.
+absl::Status CallerHasLeft();
+absl::Status EndpointDrains();
 
 // Admin::StartHandoff, from the check of the caller to the last message: begins
 // the handoff, and follows it without touching it. Blocks. While the groups are
