@@ -9,7 +9,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "absl/time/clock.h"
 
 namespace handoff {
 namespace {
@@ -19,8 +18,6 @@ constexpr char kUnix[] = "unix:";
 constexpr size_t kMostConnections = 512;
 constexpr size_t kMostUsers = 8;
 constexpr absl::Duration kStopPatience = absl::Seconds(1);
-// Whoever may not connect can try as often as it likes, and the log is bounded.
-constexpr absl::Duration kBetweenRefusals = absl::Seconds(1);
 
 class NoChannelz final : public ::grpc::ServerBuilderOption {
  public:
@@ -224,15 +221,8 @@ void AdminEndpoint::Stop() {
 }
 
 void AdminEndpoint::Refused(const std::string& who, const std::string& why) {
-  ++refusals_untold_;
-  const absl::Time now = absl::Now();
-  if (now - last_refusal_ < kBetweenRefusals) return;
-  const uint64_t others = refusals_untold_ - 1;
-  last_refusal_ = now;
-  refusals_untold_ = 0;
-  control_.Audit(absl::StrCat(
-      who, ": refused at the admin endpoint: ", why,
-      others == 0 ? "" : absl::StrCat("; ", others, " refusals before it")));
+  calls_.refusals().Note(who,
+                         absl::StrCat("refused at the admin endpoint: ", why));
 }
 
 // On the acceptor's thread.

@@ -1,7 +1,6 @@
 #ifndef HANDOFF_INTEGRATIONS_ADMIN_ADMIN_ENDPOINT_H_
 #define HANDOFF_INTEGRATIONS_ADMIN_ADMIN_ENDPOINT_H_
 
-#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -10,7 +9,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "handoff/handoff.h"
 #include "handoff/integrations/admin/admin_options.h"
 #include "handoff/integrations/admin/admin_server.h"
@@ -101,8 +99,6 @@ class AdminEndpoint final : private Group {
   // connection a call has come on, so there is a server for each user and role.
   std::map<std::pair<uid_t, AdminRole>, std::unique_ptr<AdminServer>> by_user_;
   std::unique_ptr<AdminServer> tcp_server_;
-  absl::Time last_refusal_ = absl::InfinitePast();
-  uint64_t refusals_untold_ = 0;
 };
 
 }  // namespace handoff

@@ -1,5 +1,6 @@
 #include "handoff/integrations/admin/admin_service.h"
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "handoff/integrations/admin/admin_messages.h"
 #include "handoff/integrations/admin/build_id.h"
@@ -21,7 +22,8 @@ constexpr size_t kOperators = 4;
 constexpr size_t kOperatorsQueue = 64;
 constexpr size_t kDrains = 4;
 constexpr size_t kFollowers = 4;
-constexpr int kMostLists = 16;
+constexpr size_t kMostLists = 16;
+constexpr absl::Duration kListPatience = absl::Minutes(1);
 
 absl::Time DeadlineOf(const CallbackServerContext& context) {
   return absl::FromChrono(context.deadline());
@@ -33,18 +35,25 @@ AdminCalls::AdminCalls(Control& control, Settings settings)
     : control_(control),
       settings_(std::move(settings)),
       build_(BuildId()),
+      refusals_(control),
       watchers_(control.events()),
       readers_(kReaders, kReadersQueue),
       operators_(kOperators, kOperatorsQueue),
       drains_(kDrains, 0),
       followers_(kFollowers, 0) {}
 
-std::shared_ptr<void> AdminCalls::ListSlot() {
-  if (++lists_ > kMostLists) {
-    --lists_;
+std::shared_ptr<void> AdminCalls::ListSlot(CallbackServerContext* call) {
+  std::lock_guard<std::recursive_mutex> lock(lists_mu_);
+  if (lists_.size() >= kMostLists) {
+    const List first = lists_.front();
+    if (absl::Now() - first.begun > kListPatience) first.call->TryCancel();
     return nullptr;
   }
-  return std::shared_ptr<void>(this, [this](void*) { --lists_; });
+  const auto place = lists_.insert(lists_.end(), {call, absl::Now()});
+  return std::shared_ptr<void>(call, [this, place](void*) {
+    std::lock_guard<std::recursive_mutex> lock(lists_mu_);
+    lists_.erase(place);
+  });
 }
 
 void AdminCalls::End() {
@@ -59,6 +68,32 @@ void AdminCalls::Stop() {
   drains_.Stop();
   operators_.Stop();
   readers_.Stop();
+}
+
+absl::StatusOr<Caller> AdminService::Operator(
+    const ::grpc::ServerContextBase& context, absl::string_view call) {
+  Caller caller = who_(context);
+  const absl::Status may = CheckOperator(caller, call);
+  if (may.ok()) return caller;
+  calls_.refusals().Note(caller.name,
+                         absl::StrCat(call, ": PERMISSION_DENIED"));
+  return may;
+}
+
+ServerUnaryReactor* AdminService::RunForOperator(CallbackServerContext* context,
+                                                 CallThreads& threads,
+                                                 absl::string_view call,
+                                                 OperatorCall run) {
+  absl::StatusOr<Caller> caller = Operator(*context, call);
+  if (!caller.ok()) {
+    ServerUnaryReactor* const reactor = context->DefaultReactor();
+    reactor->Finish(ToGrpc(caller.status()));
+    return reactor;
+  }
+  return RunUnary(context, threads,
+                  [caller = *std::move(caller), run = std::move(run)] {
+                    return run(caller);
+                  });
 }
 
 ServerUnaryReactor* AdminService::GetStatus(
@@ -79,10 +114,11 @@ AdminService::ListDescriptors(
     CallbackServerContext* context,
     const admin::v1::ListDescriptorsRequest* request) {
   using Stream = PageStream<admin::v1::ListDescriptorsResponse>;
-  return Stream::Start(
-      context, calls_.readers(), calls_.ListSlot(), [this, request = *request] {
-        return handoff::ListDescriptors(calls_.control(), request);
-      });
+  return Stream::Start(context, calls_.readers(), calls_.ListSlot(context),
+                       [this, request = *request] {
+                         return handoff::ListDescriptors(calls_.control(),
+                                                         request);
+                       });
 }
 
 ServerWriteReactor<admin::v1::ListSessionsResponse>* AdminService::ListSessions(
@@ -90,7 +126,7 @@ ServerWriteReactor<admin::v1::ListSessionsResponse>* AdminService::ListSessions(
     const admin::v1::ListSessionsRequest* request) {
   using Stream = PageStream<admin::v1::ListSessionsResponse>;
   if (request->state()) {
-    absl::Status may = CheckOperator(who_(*context), "ListSessions with state");
+    absl::Status may = Operator(*context, "ListSessions with state").status();
     if (may.ok() && !calls_.settings().allow_state) {
       may = Problem(absl::StatusCode::kPermissionDenied, "STATE_NOT_SHOWN",
                     "this process shows no state",
@@ -101,7 +137,7 @@ ServerWriteReactor<admin::v1::ListSessionsResponse>* AdminService::ListSessions(
     }
   }
   return Stream::Start(
-      context, calls_.readers(), calls_.ListSlot(),
+      context, calls_.readers(), calls_.ListSlot(context),
       [this, request = *request, deadline = DeadlineOf(*context)] {
         return handoff::ListSessions(calls_.control(), request, deadline);
       });
@@ -111,9 +147,13 @@ ServerWriteReactor<admin::v1::StartHandoffResponse>* AdminService::StartHandoff(
     CallbackServerContext* context,
     const admin::v1::StartHandoffRequest* request) {
   using Stream = BlockingStream<admin::v1::StartHandoffResponse>;
+  absl::StatusOr<Caller> caller = Operator(*context, "StartHandoff");
+  if (!caller.ok()) {
+    return new RefusedStream<admin::v1::StartHandoffResponse>(caller.status());
+  }
   return Stream::Start(
       context, calls_.followers(),
-      [this, request = *request, caller = who_(*context),
+      [this, request = *request, caller = *std::move(caller),
        deadline = DeadlineOf(*context)](Stream& stream) {
         return handoff::StartHandoff(
             calls_.control(), caller, calls_.settings().executables, request,
@@ -133,58 +173,60 @@ ServerUnaryReactor* AdminService::AbortHandoff(
     CallbackServerContext* context,
     const admin::v1::AbortHandoffRequest* request,
     admin::v1::AbortHandoffResponse* /*response*/) {
-  return RunUnary(context, calls_.operators(),
-                  [this, request, caller = who_(*context),
-                   deadline = DeadlineOf(*context)] {
-                    return handoff::AbortHandoff(calls_.control(), caller,
-                                                 *request, deadline);
-                  });
+  return RunForOperator(
+      context, calls_.operators(), "AbortHandoff",
+      [this, request, deadline = DeadlineOf(*context)](const Caller& caller) {
+        return handoff::AbortHandoff(calls_.control(), caller, *request,
+                                     deadline);
+      });
 }
 
 ServerUnaryReactor* AdminService::Drain(CallbackServerContext* context,
                                         const admin::v1::DrainRequest* request,
                                         admin::v1::DrainResponse* response) {
-  return RunUnary(context, calls_.drains(),
-                  [this, request, response, caller = who_(*context)] {
-                    return handoff::Drain(calls_.control(), caller,
-                                          calls_.settings().own_type, *request,
-                                          *response);
-                  });
+  return RunForOperator(context, calls_.drains(), "Drain",
+                        [this, request, response](const Caller& caller) {
+                          return handoff::Drain(calls_.control(), caller,
+                                                calls_.settings().own_type,
+                                                *request, *response);
+                        });
 }
 
 ServerUnaryReactor* AdminService::SetAccepting(
     CallbackServerContext* context,
     const admin::v1::SetAcceptingRequest* request,
     admin::v1::SetAcceptingResponse* /*response*/) {
-  return RunUnary(
-      context, calls_.operators(), [this, request, caller = who_(*context)] {
-        return handoff::SetAccepting(calls_.control(), caller, *request);
-      });
+  return RunForOperator(context, calls_.operators(), "SetAccepting",
+                        [this, request](const Caller& caller) {
+                          return handoff::SetAccepting(calls_.control(), caller,
+                                                       *request);
+                        });
 }
 
 ServerUnaryReactor* AdminService::Lock(CallbackServerContext* context,
                                        const admin::v1::LockRequest* request,
                                        admin::v1::LockResponse* response) {
-  return RunUnary(context, calls_.operators(),
-                  [this, request, response, caller = who_(*context)] {
-                    return handoff::Lock(calls_.control(), caller, *request,
-                                         *response);
-                  });
+  return RunForOperator(context, calls_.operators(), "Lock",
+                        [this, request, response](const Caller& caller) {
+                          return handoff::Lock(calls_.control(), caller,
+                                               *request, *response);
+                        });
 }
 
 ServerUnaryReactor* AdminService::Unlock(
     CallbackServerContext* context, const admin::v1::UnlockRequest* /*request*/,
     admin::v1::UnlockResponse* /*response*/) {
-  return RunUnary(context, calls_.operators(), [this, caller = who_(*context)] {
-    return handoff::Unlock(calls_.control(), caller);
-  });
+  return RunForOperator(context, calls_.operators(), "Unlock",
+                        [this](const Caller& caller) {
+                          return handoff::Unlock(calls_.control(), caller);
+                        });
 }
 
 ServerWriteReactor<admin::v1::GetLedgerResponse>* AdminService::GetLedger(
     CallbackServerContext* context,
     const admin::v1::GetLedgerRequest* request) {
   using Stream = PageStream<admin::v1::GetLedgerResponse>;
-  return Stream::Start(context, calls_.readers(), calls_.ListSlot(),
+  return Stream::Start(context, calls_.readers(), calls_.ListSlot(context),
                        [this, request = *request] {
                          return ListLedger(calls_.control(), request);
                        });

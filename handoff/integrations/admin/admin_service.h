@@ -5,14 +5,19 @@
 
 #include <atomic>
 #include <functional>
+#include <list>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
-#include "absl/types/optional.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "handoff/control.h"
 #include "handoff/integrations/admin/call_threads.h"
 #include "handoff/integrations/admin/caller.h"
+#include "handoff/integrations/admin/refusals.h"
 #include "handoff/integrations/admin/start_handoff.h"
 #include "handoff/integrations/admin/watchers.h"
 #include "proto/admin.grpc.pb.h"
@@ -40,9 +45,11 @@ class AdminCalls {
   CallThreads& drains() { return drains_; }
   CallThreads& followers() { return followers_; }
   Watchers& watchers() { return watchers_; }
-  // For a list that is being sent, which holds what it sends; null where there
-  // are too many.
-  std::shared_ptr<void> ListSlot();
+  Refusals& refusals() { return refusals_; }
+  // For a list that is being sent, which holds what it sends, until its call is
+  // done. Null where there are too many; if the first of them has had a minute,
+  // it is cancelled, so that there is a place in a moment.
+  std::shared_ptr<void> ListSlot(::grpc::CallbackServerContext* call);
 
   // From Ready() on, before the first call.
   void Start() { watchers_.Start(); }
@@ -57,7 +64,14 @@ class AdminCalls {
   const Settings settings_;
   const std::string build_;
   std::atomic<bool> ended_{false};
-  std::atomic<int> lists_{0};
+  struct List {
+    ::grpc::CallbackServerContext* call;
+    absl::Time begun;
+  };
+  // A call that is cancelled may end at once, on the thread that cancels it.
+  std::recursive_mutex lists_mu_;
+  std::list<List> lists_;
+  Refusals refusals_;
   Watchers watchers_;
   CallThreads readers_;
   CallThreads operators_;
@@ -119,6 +133,16 @@ class AdminService final : public admin::v1::Admin::CallbackService {
       const admin::v1::WatchEventsRequest* request) override;
 
  private:
+  using OperatorCall = std::function<absl::Status(const Caller& caller)>;
+
+  // Whoever calls, if it is an operator. Here, on gRPC's thread: others take no
+  // place in a queue.
+  absl::StatusOr<Caller> Operator(const ::grpc::ServerContextBase& context,
+                                  absl::string_view call);
+  ::grpc::ServerUnaryReactor* RunForOperator(
+      ::grpc::CallbackServerContext* context, CallThreads& threads,
+      absl::string_view call, OperatorCall run);
+
   AdminCalls& calls_;
   const Who who_;
 };

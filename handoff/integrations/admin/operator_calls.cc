@@ -98,8 +98,7 @@ absl::Status CheckOperator(const Caller& caller, absl::string_view call) {
 absl::Status Audited(Control& control, const Caller& caller,
                      absl::string_view call, absl::string_view arguments,
                      const std::function<absl::Status()>& run) {
-  absl::Status status = CheckOperator(caller, call);
-  if (status.ok()) status = WithRemedy(run(), call);
+  const absl::Status status = WithRemedy(run(), call);
   control.Audit(absl::StrCat(
       caller.name, ": ", call, arguments.empty() ? "" : " ", arguments, ": ",
       status.ok() ? "OK" : absl::StatusCodeToString(status.code())));

@@ -11,9 +11,8 @@
 #include "handoff/integrations/admin/caller.h"
 #include "proto/admin.pb.h"
 
-// The calls that change something. Each is refused to whoever is no operator,
-// and becomes an audit event: who, what, with which arguments, and how it
-// ended.
+// The calls that change something, for whom CheckOperator() lets. Each becomes
+// an audit event: who, what, with which arguments, and how it ended.
 
 namespace handoff {
 

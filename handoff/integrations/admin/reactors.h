@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -19,6 +20,8 @@
 // object belongs to its call and deletes itself when gRPC is done with that.
 
 namespace handoff {
+
+inline constexpr std::chrono::seconds kWritePatience{30};
 
 inline absl::Status TooManyCalls() {
   return Problem(absl::StatusCode::kResourceExhausted, "TOO_MANY_CALLS",
@@ -125,7 +128,8 @@ class BlockingStream final : public ::grpc::ServerWriteReactor<Response> {
     return stream;
   }
 
-  // Blocks until the caller may be sent more; false: it has left.
+  // Blocks until the caller may be sent more; false: it has left, or takes
+  // nothing, and does not hold a thread for ever.
   bool Write(const Response& response) {
     {
       std::lock_guard<std::mutex> lock(mu_);
@@ -133,7 +137,13 @@ class BlockingStream final : public ::grpc::ServerWriteReactor<Response> {
     }
     this->StartWrite(&response);
     std::unique_lock<std::mutex> lock(mu_);
-    changed_.wait(lock, [this] { return written_; });
+    const auto written = [this] { return written_; };
+    if (!changed_.wait_for(lock, kWritePatience, written)) {
+      lock.unlock();
+      context_->TryCancel();
+      lock.lock();
+      changed_.wait(lock, written);
+    }
     return ok_;
   }
   bool cancelled() const { return context_->IsCancelled(); }

@@ -34,8 +34,8 @@ struct HandoffListener {
 absl::Status CallerHasLeft();
 absl::Status EndpointDrains();
 
-// Admin::StartHandoff, from the check of the caller to the last message: begins
-// the handoff, and follows it without touching it. Blocks. While the groups are
+// Admin::StartHandoff, for an operator, to the last message: begins the
+// handoff, and follows it without touching it. Blocks. While the groups are
 // frozen it asks the process nothing. The audit event is written when it has
 // begun, so that a successor has it too.
 absl::Status StartHandoff(Control& control, const Caller& caller,
