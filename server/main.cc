@@ -191,7 +191,7 @@ int Main(int argc, char** argv) {
   service.Serve();
   if (grpc != nullptr) grpc->Serve();
   if (admin != nullptr) ready = admin->Serve();
-  if (!ready.ok()) Log(absl::StrCat("no admin endpoint: ", ready.message()));
+  if (!ready.ok()) Log(absl::StrCat("the admin endpoint: ", ready.message()));
   if (max_connections < settings->max_connections) {
     Log(absl::StrCat("RLIMIT_NOFILE is ", *descriptors, ": at most ",
                      max_connections, " connections"));

@@ -2,16 +2,23 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <iostream>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "google/protobuf/descriptor.h"
 #include "gtest/gtest.h"
 #include "handoff/fd/unique_fd.h"
 #include "tests/admin/admin_client.h"
@@ -61,6 +68,72 @@ int Verdict(const Calls& calls) {
                                                                 : kOddAnswer;
 }
 
+struct Method {
+  std::string path;
+  std::string request;
+};
+
+// Every call of the service for which `wanted` is true, with an empty request.
+template <typename Wanted>
+std::vector<Method> CallsOfAdmin(Wanted wanted) {
+  const google::protobuf::ServiceDescriptor* admin =
+      admin::v1::Problem::descriptor()->file()->FindServiceByName("Admin");
+  std::vector<Method> methods;
+  for (int i = 0; i < admin->method_count(); ++i) {
+    if (!wanted(admin->method(i)->name())) continue;
+    methods.push_back(
+        {absl::StrCat("/", admin->full_name(), "/", admin->method(i)->name()),
+         ""});
+  }
+  return methods;
+}
+
+// All that a reader may not do.
+std::vector<Method> ForOperators() {
+  const std::set<std::string> reads = {"GetStatus",    "ListDescriptors",
+                                       "ListSessions", "GetLedger",
+                                       "ListHandoffs", "WatchEvents"};
+  std::vector<Method> methods = CallsOfAdmin(
+      [&reads](const std::string& name) { return reads.count(name) == 0; });
+  admin::v1::ListSessionsRequest state;
+  state.set_state(true);
+  methods.push_back(
+      {"/handoff.admin.v1.Admin/ListSessions", state.SerializeAsString()});
+  return methods;
+}
+
+// All that there is.
+std::vector<Method> All() {
+  std::vector<Method> methods =
+      CallsOfAdmin([](const std::string&) { return true; });
+  for (const char* path :
+       {"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        "/grpc.channelz.v1.Channelz/GetTopChannels",
+        "/grpc.channelz.v1.Channelz/GetServers",
+        "/grpc.channelz.v1.Channelz/GetServer",
+        "/grpc.channelz.v1.Channelz/GetServerSockets",
+        "/grpc.channelz.v1.Channelz/GetSocket"}) {
+    methods.push_back({path, ""});
+  }
+  return methods;
+}
+
+// Those that are answered in another way than with `code`; none is right.
+std::string Otherwise(const AdminClient& client,
+                      const std::vector<Method>& methods,
+                      ::grpc::StatusCode code) {
+  std::string otherwise;
+  for (const Method& method : methods) {
+    const ::grpc::Status status =
+        CallRaw(client.channel(), method.path, method.request).status;
+    if (status.error_code() == code) continue;
+    absl::StrAppend(&otherwise, method.path, ": ", status.error_code(), " ",
+                    status.error_message(), "\n");
+  }
+  return otherwise;
+}
+
 class Trust : public server::Served {
  protected:
   std::string Path() const { return File("a"); }
@@ -101,6 +174,14 @@ class Trust : public server::Served {
     const std::string before = Log();
     EXPECT_EQ(ExitCode(Launch(argv)), 2) << "is the code for bad flags";
     return Log().substr(before.size());
+  }
+
+  // Until whoever serves has done with a successor that was refused.
+  void AwaitNoHandoff(const std::string& address) {
+    AdminClient client(address);
+    EXPECT_TRUE(
+        server::Eventually([&] { return !client.Status().has_handoff(); }));
+    EXPECT_EQ(client.Status().pid(), serving());
   }
 
   // This program again, as another user: what it finds.
@@ -177,13 +258,85 @@ TEST_F(OtherUsers, TheUserThatStandsForUnknownOnesIsNobody) {
   EXPECT_EQ(CallAs(65534, 65534), kRefused);
 }
 
-TEST_F(OtherUsers, BeyondTheEighthAreRefused) {
-  StartOnUnix({absl::StrCat("--admin_readers=gid:", kGroup)});
+TEST_F(OtherUsers, BeyondTheEighthOfARoleAreRefusedUnlessTheyAreNamed) {
+  StartOnUnix({absl::StrCat("--admin_readers=gid:", kGroup, ",uid:", kUser + 9),
+               absl::StrCat("--admin_operators=gid:", kOtherGroup,
+                            ",uid:", kUser + 10)});
   for (uid_t i = 0; i < 8; ++i) {
     EXPECT_EQ(CallAs(kUser + i, kGroup), kReadsOnly) << i;
   }
   EXPECT_EQ(CallAs(kUser + 8, kGroup), kRefused);
   EXPECT_EQ(CallAs(kUser + 3, kGroup), kReadsOnly) << "who came before stays";
+  EXPECT_EQ(CallAs(kUser + 9, 1), kReadsOnly) << "who is named has a place";
+  EXPECT_EQ(CallAs(kUser + 10, 1), kOperates) << "who is named has a place";
+  EXPECT_EQ(CallAs(kUser + 11, kOtherGroup), kOperates)
+      << "readers keep no operator out";
+  EXPECT_EQ(CallAs(0, 0), kOperates);
+}
+
+TEST_F(OtherUsers, ACrowdOfReadersLeavesRoomForOperators) {
+  StartOnUnix({absl::StrCat("--admin_readers=uid:", kUser)});
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  Path().copy(address.sun_path, sizeof(address.sun_path) - 1);
+  // gRPC keeps a connection that has begun like this.
+  const std::string begins("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
+                           33);
+  // More than all may have.
+  std::vector<UniqueFd> crowd;
+  for (int i = 0; i < 600; ++i) {
+    crowd.emplace_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::seteuid(kUser), 0);
+    const int connected =
+        ::connect(crowd.back().get(), reinterpret_cast<sockaddr*>(&address),
+                  sizeof(address));
+    ASSERT_EQ(::seteuid(0), 0);
+    ASSERT_EQ(connected, 0) << i;
+    // Fails where it was refused.
+    (void)::send(crowd.back().get(), begins.data(), begins.size(),
+                 MSG_NOSIGNAL);
+  }
+  EXPECT_EQ(CallAs(0, 0), kOperates);
+  EXPECT_EQ(CallAs(kUser, kGroup), kRefused);
+  crowd.clear();
+  EXPECT_TRUE(
+      server::Eventually([&] { return CallAs(kUser, kGroup) == kReadsOnly; }));
+}
+
+TEST_F(Trust, SoManyUsersCannotBeNamed) {
+  std::string readers = "--admin_readers=uid:1";
+  for (int uid = 2; uid <= 32; ++uid) absl::StrAppend(&readers, ",uid:", uid);
+  const std::string said =
+      ComplaintOf({absl::StrCat("--admin=", Address()), readers});
+  EXPECT_TRUE(absl::StrContains(said, "name a group")) << said;
+}
+
+TEST_F(Trust, AnInheritedListenerOfAnotherKindIsRefusedAndTheErrorSaysWhy) {
+  const std::string tcp = "--admin=tcp:127.0.0.1:0";
+  const std::string plain = "--admin_insecure_plaintext_tcp=true";
+  StartOnUnix();
+  std::string said = ComplaintOf({tcp, plain});
+  EXPECT_TRUE(absl::StrContains(said, "is a Unix socket")) << said;
+  AwaitNoHandoff(Address());
+  said = ComplaintOf(TcpFlags({"--admin_operators=cert:operator"}));
+  EXPECT_TRUE(absl::StrContains(said, "is a Unix socket")) << said;
+  AwaitNoHandoff(Address());
+}
+
+TEST_F(Trust, AnInheritedTcpListenerServesNoUsersAndNoPlaintextBeyondLoopback) {
+  const std::string plain = "--admin_insecure_plaintext_tcp=true";
+  Start({"--admin=tcp:0.0.0.0:0", plain});
+  std::string said = ComplaintOf({absl::StrCat("--admin=", Address())});
+  EXPECT_TRUE(absl::StrContains(said, "is no Unix socket")) << said;
+  for (const std::string host : {"127.0.0.1", "[::1]", "localhost"}) {
+    AwaitNoHandoff(TcpAddress());
+    said = ComplaintOf({absl::StrCat("--admin=tcp:", host, ":0"), plain});
+    EXPECT_TRUE(absl::StrContains(said, "from elsewhere")) << host << said;
+  }
+  AwaitNoHandoff(TcpAddress());
+  // Both of which are what they were asked for.
+  Start({"--admin=tcp:0.0.0.0:0", plain});
+  Start(TcpFlags({"--admin_operators=cert:operator"}));
 }
 
 TEST_F(Trust, PlainTcpIsRefusedEvenOnLoopbackAndTheErrorNamesTheFlag) {
@@ -209,16 +362,38 @@ TEST_F(Trust, OverTlsTheNameInTheCertificateHasTheRole) {
   AdminClient plain(TcpAddress());
   EXPECT_EQ(Verdict(TryBoth(plain)), kRefused) << "without TLS";
 
-  // A good certificate that has no role reads nothing, channelz included.
   AdminClient nobody = Tls("nobody");
   const Calls calls = TryBoth(nobody);
-  EXPECT_EQ(calls.read.error_code(), ::grpc::PERMISSION_DENIED);
   EXPECT_TRUE(absl::StrContains(calls.read.error_message(), "nobody"))
       << calls.read.error_message();
-  EXPECT_EQ(calls.operate.error_code(), ::grpc::PERMISSION_DENIED);
-  const RawAnswer servers =
-      CallRaw(nobody.channel(), "/grpc.channelz.v1.Channelz/GetServers", "");
-  EXPECT_EQ(servers.status.error_code(), ::grpc::PERMISSION_DENIED);
+}
+
+TEST_F(Trust, NobodyIsRefusedEverythingAndAReaderWhateverChangesOrMayBeSecret) {
+  StartOnTcp(
+      {"--admin_readers=cert:reader.example", "--admin_show_state=true"});
+  AdminClient nobody = Tls("nobody");
+  EXPECT_EQ(Otherwise(nobody, All(), ::grpc::PERMISSION_DENIED), "");
+  AdminClient reader = Tls("reader");
+  EXPECT_EQ(Otherwise(reader, ForOperators(), ::grpc::PERMISSION_DENIED), "");
+}
+
+TEST_F(Trust, RefusedCallsAreToldOnceASecondAndCounted) {
+  StartOnTcp({"--admin_readers=cert:reader.example"});
+  AdminClient reader = Tls("reader");
+  const absl::Time begun = absl::Now();
+  for (int i = 0; i < 100; ++i) TryBoth(reader);
+  const double took = absl::ToDoubleSeconds(absl::Now() - begun);
+  const std::string refusal =
+      "audit: certificate \"reader.example\": Lock: PERMISSION_DENIED";
+  const auto told = [&] {
+    return std::vector<std::string>(absl::StrSplit(Log(), refusal)).size() - 1;
+  };
+  // So that there is one of which it is known that it is the last.
+  EXPECT_TRUE(server::Eventually([&] {
+    TryBoth(reader);
+    return absl::StrContains(Log(), " refusals before it");
+  }));
+  EXPECT_LE(static_cast<double>(told()), took + 3) << Log();
 }
 
 TEST_F(Trust, AReaderIsToldWhoItIsAndWhatToDo) {
@@ -267,7 +442,15 @@ TEST_F(Trust, WhatCannotBeMeantIsRefusedBeforeAnybodyIsServed) {
 // What CallAs() executes.
 int CallFromOutside(const std::string& address) {
   AdminClient client(address);
-  return Verdict(TryBoth(client));
+  const int verdict = Verdict(TryBoth(client));
+  std::string otherwise;
+  if (verdict == kReadsOnly) {
+    otherwise = Otherwise(client, ForOperators(), ::grpc::PERMISSION_DENIED);
+  } else if (verdict == kRefused) {
+    otherwise = Otherwise(client, All(), ::grpc::UNAVAILABLE);
+  }
+  std::cerr << otherwise;
+  return otherwise.empty() ? verdict : kOddAnswer;
 }
 
 }  // namespace handoff::admin_tests

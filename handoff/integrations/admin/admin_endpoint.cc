@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "handoff/integrations/admin/check_options.h"
 
 namespace handoff {
 namespace {
@@ -16,8 +18,13 @@ namespace {
 constexpr char kName[] = "admin";
 constexpr char kUnix[] = "unix:";
 constexpr size_t kMostConnections = 512;
-constexpr size_t kMostUsers = 8;
-constexpr absl::Duration kStopPatience = absl::Seconds(1);
+// Of those, for operators alone.
+constexpr size_t kForOperators = 128;
+// A server for each of them: those whom the configuration names, and those of
+// one role whom it does not.
+constexpr size_t kMostNamedUsers = 32;
+constexpr size_t kMostOtherUsers = 8;
+constexpr absl::Duration kStopPatience = absl::Seconds(2);
 
 class NoChannelz final : public ::grpc::ServerBuilderOption {
  public:
@@ -33,46 +40,6 @@ class NoChannelz final : public ::grpc::ServerBuilderOption {
         plugins->end());
   }
 };
-
-absl::Status CheckOptions(const AdminOptions& options) {
-  const bool users =
-      !options.operators.uids.empty() || !options.operators.gids.empty() ||
-      !options.readers.uids.empty() || !options.readers.gids.empty();
-  const bool certificates = !options.operators.certificates.empty() ||
-                            !options.readers.certificates.empty();
-  if (absl::StartsWith(options.address, kUnix)) {
-    if (!options.tls.empty() || certificates) {
-      return absl::InvalidArgumentError(
-          "TLS and names of certificates are for TCP: on a Unix socket the "
-          "kernel says who connects");
-    }
-    return absl::OkStatus();
-  }
-  if (users) {
-    return absl::InvalidArgumentError(
-        "uids and gids are for a Unix socket: over TCP certificates say who "
-        "calls");
-  }
-  if (options.insecure_plaintext_tcp) {
-    if (options.tls.empty() && !certificates) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        "insecure_plaintext_tcp (--admin_insecure_plaintext_tcp) and TLS "
-        "together: leave one of them out");
-  }
-  if (options.tls.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        options.address,
-        ": without TLS whoever reaches the port could operate this process; "
-        "use unix:/path, or give the TLS files, or, where that is what you "
-        "want, insecure_plaintext_tcp (--admin_insecure_plaintext_tcp)"));
-  }
-  if (!certificates) {
-    return absl::InvalidArgumentError(
-        "no client could call over TLS: name certificates that are operators "
-        "or readers");
-  }
-  return absl::OkStatus();
-}
 
 }  // namespace
 
@@ -102,25 +69,58 @@ absl::StatusOr<std::unique_ptr<AdminEndpoint>> AdminEndpoint::Create(
   return endpoint;
 }
 
-bool AdminEndpoint::unix() const {
-  return absl::StartsWith(options_.address, kUnix);
-}
-
 absl::Status AdminEndpoint::Prepare(Handoff& handoff) {
   auto acceptor = GrpcAcceptor::Create(kName, kMostConnections);
   if (!acceptor.ok()) return acceptor.status();
   acceptor_ = *std::move(acceptor);
-  if (!unix()) {
-    const absl::Status server = PrepareTcp();
-    if (!server.ok()) return server;
-  }
+  absl::Status status = OnUnixSocket(options_) ? PrepareUnix() : PrepareTcp();
+  if (!status.ok()) return status;
   const absl::StatusOr<int> listener = handoff.Listen(kName, options_.address);
   if (!listener.ok()) return listener.status();
   listener_ = *listener;
+  status = CheckListener(listener_, options_);
+  if (!status.ok()) return status;
   acceptor_->Listen(kName, listener_,
                     [this](int connection) { return Route(connection); });
   acceptor_->Register(handoff, this);
   return absl::OkStatus();
+}
+
+// For those who are named, now: later that would take a while of the acceptor's
+// thread, and others could have come before them.
+absl::Status AdminEndpoint::PrepareUnix() {
+  std::set<uid_t> named = {own_uid_, 0};
+  for (const AdminParty* party : {&options_.operators, &options_.readers}) {
+    named.insert(party->uids.begin(), party->uids.end());
+  }
+  if (named.size() > kMostNamedUsers) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(named.size(), " uids may call, own and root included, of ",
+                     kMostNamedUsers, " at the most: name a group instead"));
+  }
+  for (const uid_t uid : named) {
+    UnixPeer peer;
+    peer.uid = uid;
+    const AdminRole role =
+        RoleOf(peer, own_uid_, options_.operators, options_.readers);
+    if (role == AdminRole::kNone) continue;
+    const auto server = AddServer(uid, role);
+    if (!server.ok()) return server.status();
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<AdminServer*> AdminEndpoint::AddServer(uid_t uid,
+                                                      AdminRole role) {
+  auto made = AdminServer::Create(
+      calls_,
+      [caller = Caller{role, absl::StrCat("uid ", uid)}](
+          const ::grpc::ServerContextBase&) { return caller; },
+      ::grpc::InsecureServerCredentials());
+  if (!made.ok()) return made.status();
+  std::unique_ptr<AdminServer>& server = by_user_[{uid, role}];
+  server = *std::move(made);
+  return server.get();
 }
 
 absl::Status AdminEndpoint::PrepareTcp() {
@@ -149,27 +149,34 @@ absl::Status AdminEndpoint::PrepareTcp() {
   return absl::OkStatus();
 }
 
-absl::Status AdminEndpoint::Serve() {
-  if (unix()) {
-    const std::string path(absl::StripPrefix(options_.address, kUnix));
-    const mode_t mode =
-        options_.operators.empty() && options_.readers.empty() ? 0600 : 0666;
-    // An inherited listener may be at another path, and nothing at this one.
-    struct stat status;
-    const bool there = ::lstat(path.c_str(), &status) == 0;
-    if (there && S_ISSOCK(status.st_mode) && ::chmod(path.c_str(), mode) < 0) {
-      return absl::ErrnoToStatus(errno, absl::StrCat("chmod ", path));
-    }
+absl::Status AdminEndpoint::SetMode() const {
+  if (!OnUnixSocket(options_)) return absl::OkStatus();
+  const std::string path(absl::StripPrefix(options_.address, kUnix));
+  const mode_t mode =
+      options_.operators.empty() && options_.readers.empty() ? 0600 : 0666;
+  // An inherited listener may be at another path, and nothing at this one.
+  struct stat status;
+  const bool there = ::lstat(path.c_str(), &status) == 0;
+  if (there && S_ISSOCK(status.st_mode) && ::chmod(path.c_str(), mode) < 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("chmod ", path));
   }
+  return absl::OkStatus();
+}
+
+absl::Status AdminEndpoint::Serve() {
+  const absl::Status mode = SetMode();
+  // Whatever became of that: a group without its thread would end every
+  // handoff.
   serving_ = true;
   calls_.Start();
   // Their health is told here: servers are still to be made.
   acceptor_->Start({});
-  return absl::OkStatus();
+  return mode;
 }
 
 void AdminEndpoint::Stop() {
   if (std::exchange(stopped_, true)) return;
+  const absl::Time deadline = absl::Now() + kStopPatience;
   if (serving_) {
     acceptor_->Post([this] { End(); });
     acceptor_->BeginDrain();
@@ -177,8 +184,8 @@ void AdminEndpoint::Stop() {
     acceptor_->Stop();
   }
   calls_.End();
-  if (tcp_server_ != nullptr) tcp_server_->Shutdown(kStopPatience);
-  for (auto& [user, server] : by_user_) server->Shutdown(kStopPatience);
+  if (tcp_server_ != nullptr) tcp_server_->Shutdown(deadline);
+  for (auto& [user, server] : by_user_) server->Shutdown(deadline);
   calls_.Stop();
 }
 
@@ -197,26 +204,28 @@ void AdminEndpoint::Stop() {
     Refused(absl::StrCat(who, ", pid ", peer->pid), "it has no role");
     return nullptr;
   }
-  std::unique_ptr<AdminServer>* server = nullptr;
+  // What are left now, of all.
+  const size_t connections = acceptor_->AwaitDrained(absl::ZeroDuration());
+  if (role == AdminRole::kReader &&
+      connections >= kMostConnections - kForOperators) {
+    Refused(who, "there are as many connections as readers may have");
+    return nullptr;
+  }
   const auto found = by_user_.find({peer->uid, role});
   if (found != by_user_.end()) return found->second->connections();
-  if (by_user_.size() >= kMostUsers) {
-    Refused(who, absl::StrCat("there have been ", kMostUsers,
-                              " users, as many as may be"));
+  size_t& others = others_[role];
+  if (others >= kMostOtherUsers) {
+    Refused(who, absl::StrCat("there have been ", kMostOtherUsers,
+                              " users of its role by their groups, as many as "
+                              "may be"));
     return nullptr;
   }
-  auto made = AdminServer::Create(
-      calls_,
-      [caller = Caller{role, who}](const ::grpc::ServerContextBase&) {
-        return caller;
-      },
-      ::grpc::InsecureServerCredentials());
-  if (!made.ok()) {
-    Refused(who, std::string(made.status().message()));
+  const auto server = AddServer(peer->uid, role);
+  if (!server.ok()) {
+    Refused(who, std::string(server.status().message()));
     return nullptr;
   }
-  server = &by_user_[{peer->uid, role}];
-  *server = *std::move(made);
+  ++others;
   return (*server)->connections();
 }
 

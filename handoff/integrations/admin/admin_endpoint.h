@@ -1,6 +1,7 @@
 #ifndef HANDOFF_INTEGRATIONS_ADMIN_ADMIN_ENDPOINT_H_
 #define HANDOFF_INTEGRATIONS_ADMIN_ADMIN_ENDPOINT_H_
 
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <string>
@@ -43,8 +44,9 @@ class AdminEndpoint final : private Group {
   // GrpcAcceptor is there already.
   //
   // INVALID_ARGUMENT  the address, TLS files that are missing or wrong, roles
-  //                   that mean nothing there; and TCP without TLS, where
-  //                   insecure_plaintext_tcp is not set
+  //                   that mean nothing there; TCP without TLS, where
+  //                   insecure_plaintext_tcp is not set; and a predecessor's
+  //                   listener at which the trust would be another
   // other codes       of Handoff::Listen()
   static absl::StatusOr<std::unique_ptr<AdminEndpoint>> Create(
       Handoff& handoff, AdminOptions options);
@@ -58,19 +60,23 @@ class AdminEndpoint final : private Group {
   int listener() const { return listener_; }
 
   // After Ready() has returned OK. By absl::ErrnoToStatus, where the mode of
-  // the Unix socket cannot be set.
+  // the Unix socket cannot be set; it serves all the same, with the mode that
+  // there is.
   absl::Status Serve();
 
-  // After Wait(). Asks clients to leave, ends what is under way, at most a few
-  // seconds, and the threads. Calling again does nothing.
+  // After Wait(). Asks clients to leave, cancels what is under way after two
+  // seconds, and ends the threads: what one of them is in the middle of, such
+  // as reading state, may take it 5 s. Calling again does nothing.
   void Stop();
 
  private:
   AdminEndpoint(Handoff& handoff, AdminOptions options);
 
   absl::Status Prepare(Handoff& handoff);
+  absl::Status PrepareUnix();
   absl::Status PrepareTcp();
-  bool unix() const;
+  absl::StatusOr<AdminServer*> AddServer(uid_t uid, AdminRole role);
+  absl::Status SetMode() const;
   ::grpc::experimental::ExternalConnectionAcceptor* Route(int connection);
   void Refused(const std::string& who, const std::string& why);
   void End();
@@ -98,6 +104,8 @@ class AdminEndpoint final : private Group {
   // Of the acceptor's thread, once that runs. gRPC does not tell which
   // connection a call has come on, so there is a server for each user and role.
   std::map<std::pair<uid_t, AdminRole>, std::unique_ptr<AdminServer>> by_user_;
+  // How many of those were made for somebody whom the options do not name.
+  std::map<AdminRole, size_t> others_;
   std::unique_ptr<AdminServer> tcp_server_;
 };
 

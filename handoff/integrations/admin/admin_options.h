@@ -36,7 +36,8 @@ struct AdminTls {
 
 struct AdminOptions {
   // "unix:/path", in a folder that only whoever is trusted can write, or
-  // "tcp:HOST:PORT". A predecessor's listener is used wherever it listens.
+  // "tcp:HOST:PORT". A predecessor's listener is used wherever it listens, but
+  // for one of the other kind, or plaintext beyond a loopback that is named here.
   std::string address;
   // On a Unix socket this process's user and root are operators in any case,
   // and without anybody else the socket has mode 0600, else 0666: the kernel's

@@ -5,7 +5,6 @@
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/health_check_service_interface.h>
 
-#include <chrono>
 #include <fstream>
 #include <iterator>
 #include <mutex>
@@ -13,7 +12,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "handoff/integrations/admin/operator_calls.h"
 #include "handoff/integrations/admin/problem.h"
 #include "handoff/integrations/grpc/grpc_acceptor.h"
@@ -133,9 +131,8 @@ void AdminServer::SayNotServing() {
   server_->GetHealthCheckService()->SetServingStatus(false);
 }
 
-void AdminServer::Shutdown(absl::Duration patience) {
-  server_->Shutdown(std::chrono::system_clock::now() +
-                    absl::ToChronoMilliseconds(patience));
+void AdminServer::Shutdown(absl::Time deadline) {
+  server_->Shutdown(absl::ToChronoTime(deadline));
   server_->Wait();
 }
 

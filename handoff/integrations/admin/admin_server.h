@@ -30,9 +30,9 @@ class AdminServer {
   }
   // Health says NOT_SERVING from now on.
   void SayNotServing();
-  // Returns when every call has ended; what is left after `patience` is
+  // Returns when every call has ended; what is left at the deadline is
   // cancelled.
-  void Shutdown(absl::Duration patience);
+  void Shutdown(absl::Time deadline);
 
  private:
   AdminServer(AdminCalls& calls, AdminService::Who who)
