@@ -189,6 +189,9 @@ std::string FormatStatus(const v1::Status& status) {
       FormatAge(absl::Seconds(status.uptime_seconds())), status.listeners(),
       status.descriptors(), status.blobs(), status.sessions(),
       status.open_descriptors(), status.descriptor_limit());
+  if (status.has_accepting() && !status.accepting()) {
+    text += "accepting:    no\n";
+  }
   if (status.has_lock()) {
     absl::StrAppend(&text, "locked until: ",
                     FormatNanoseconds(status.lock().expires_at()), ": ",

@@ -13,6 +13,7 @@ namespace handoff {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 template <typename Message>
 Message Parse(const char* text) {
@@ -72,6 +73,15 @@ TEST(FormatStatusTest, WhileAHandoffIsUnderWay) {
   rehearsal.mutable_handoff()->set_rehearsal(true);
   EXPECT_THAT(FormatStatus(rehearsal),
               HasSubstr("handoff:      77, a rehearsal, pre-copy since"));
+}
+
+TEST(FormatStatusTest, OfAProcessThatIsToldNotToAccept) {
+  auto status = Parse<v1::Status>("accepting: false");
+  EXPECT_THAT(FormatStatus(status), HasSubstr("accepting:    no\nlast"));
+  EXPECT_THAT(*FormatJson(status), HasSubstr("\"accepting\":false"));
+  status.clear_accepting();  // an older one says nothing of it
+  EXPECT_THAT(FormatStatus(status), Not(HasSubstr("accepting")));
+  EXPECT_THAT(*FormatJson(status), Not(HasSubstr("accepting")));
 }
 
 TEST(FormatStatusTest, WhileHandoffsAreLockedOut) {
