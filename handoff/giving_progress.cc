@@ -132,7 +132,9 @@ void Giving::Record(absl::Time now) {
   if (machine_->refused() || std::exchange(recorded_, true)) return;
   v1::LedgerHandoff handoff;
   handoff.set_handoff_id(machine_->offer().handoff_id());
-  handoff.set_result(machine_->aborted() ? "aborted" : "committed");
+  handoff.set_result(rehearsal()           ? "rehearsed"
+                     : machine_->aborted() ? "aborted"
+                                           : "committed");
   handoff.set_reason(std::string(machine_->why().message()));
   handoff.set_predecessor_pid(::getpid());
   if (peer() != nullptr) handoff.set_successor_pid(peer()->credentials.pid);

@@ -19,6 +19,7 @@
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 #include "handoff/fd/unique_fd.h"
+#include "handoff/query.h"
 #include "handoff/rehearsal.h"
 #include "tests/process/toy_process.h"
 
@@ -119,6 +120,12 @@ TEST_F(RehearsalTest, ClientsSeeNothingOfTwentyAndTheHandoffAfterThemSucceeds) {
   ToyProcess second(With());
   ASSERT_TRUE(second.WaitReady()) << second.Said() << first.Said();
   EXPECT_EQ(second.generation(), 2u) << "a rehearsal uses up no generation";
+  const auto ledger = Ask(folder_ / "h", v1::Query::LEDGER, kPatience);
+  ASSERT_TRUE(ledger.ok()) << ledger.status();
+  ASSERT_GE(ledger->handoffs_size(), 20);
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(ledger->handoffs(i).result(), "rehearsed");
+  }
   for (auto& client : clients) {
     client->Send("lf\n");
     ASSERT_EQ(client->Line(), "echo half");
