@@ -6,9 +6,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "handoff/fd/descriptor_details.h"
 #include "handoff/fd/fd_description.h"
 #include "handoff/fd/peer_identity.h"
+#include "handoff/protocol/frame.h"
 #include "handoff/protocol/settings.h"
 
 namespace handoff {
@@ -83,6 +85,13 @@ v1::InventoryItem DescribeNamed(const NamedDescriptor& named, bool details) {
   item.add_descriptor_names(named.name);
   item.set_group(-1);
   if (auto info = DescribeDescriptor(named.fd->get()); info.ok()) {
+    if (info->kind() == v1::DescriptorInfo::UNIX_LISTENER &&
+        !named.address.empty()) {
+      // It was bound under another name and renamed, of which the kernel does
+      // not tell.
+      info->set_local_address(Printable(
+          absl::StrCat("unix:", absl::StripPrefix(named.address, "unix:"))));
+    }
     *item.add_descriptors() = *std::move(info);
   }
   if (details) {

@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -368,6 +369,25 @@ TEST_F(ControlTest, TheStatusAndTheInventoryAreWhatIsThere) {
   }
   EXPECT_EQ(items, Texts({"handoff-listener handoff", "listener toy",
                           "blob counters", "session toy"}));
+}
+
+TEST_F(ControlTest, AUnixListenerIsListedWithThePathThatClientsUse) {
+  const Settings settings = With(
+      {{"extra", "admin"}, {"extra_at", absl::StrCat("unix:", folder_ / "a")}});
+  ToyProcess first(settings);
+  ASSERT_TRUE(first.WaitReady()) << first.Said();
+  ToyProcess second(settings);
+  ASSERT_TRUE(second.WaitReady()) << second.Said();
+  for (const ToyProcess* process : {&first, &second}) {
+    std::map<std::string, std::string> addresses;
+    const auto inventory = AskFor<v1::QueryReply>(*process, "inventory");
+    for (const v1::InventoryItem& item : inventory.items()) {
+      if (item.descriptors().empty()) continue;
+      addresses[item.name()] = item.descriptors(0).local_address();
+    }
+    EXPECT_EQ(addresses["handoff"], absl::StrCat("unix:", folder_ / "h"));
+    EXPECT_EQ(addresses["admin"], absl::StrCat("unix:", folder_ / "a"));
+  }
 }
 
 }  // namespace
