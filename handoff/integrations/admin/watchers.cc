@@ -22,6 +22,9 @@ constexpr int kMostKinds = 100;
 // A handoff is frozen for as long as its deadlines allow, seconds at the most.
 // Should the log never say that it has ended, watchers are not left waiting.
 constexpr absl::Duration kMostQuiet = absl::Seconds(10);
+// The blackout ends when the successor has polled, which is about when the log
+// says that the predecessor has released.
+constexpr absl::Duration kQuietAfter = absl::Milliseconds(50);
 // A Wake() that comes before the wait has begun does not end it.
 constexpr absl::Duration kLongestWait = absl::Milliseconds(250);
 
@@ -87,6 +90,7 @@ class Watchers::Watcher final
   // False where it has begun to write that some were missed.
   bool Read(bool& nothing_left) {
     EventLog::Batch batch = all_.log_.Read(after_, kReadAtOnce);
+    all_.Note(batch);
     nothing_left = batch.events.empty();
     // Whoever asks for the oldest that is there misses nothing.
     const bool missed = batch.missed && after_ != 0;
@@ -136,9 +140,9 @@ Watchers::~Watchers() { Stop(); }
 // From here on: what was inherited speaks of handoffs that the predecessor
 // gave.
 void Watchers::Start() {
-  seen_ = log_.last();
+  noted_ = log_.last();
   running_ = true;
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this, seen = noted_] { Run(seen); });
 }
 
 ::grpc::ServerWriteReactor<WatchEventsResponse>* Watchers::Watch(
@@ -220,40 +224,47 @@ void Watchers::Stop() {
   thread_.join();
 }
 
-// What the log says of a handoff that this process is giving.
-void Watchers::Note(absl::string_view kind) {
-  if (kind == "quiescing") {
-    quiet_until_ = absl::Now() + kMostQuiet;
-  } else if (kind == "released" || kind == "aborted" || kind == "rolled-back" ||
-             kind == "watch-ended") {
-    quiet_until_ = absl::InfinitePast();
+// What the log says of a handoff that this process is giving. It quiesces just
+// after the successor is ready: to send that to all would take until then.
+void Watchers::Note(const EventLog::Batch& batch) {
+  std::lock_guard<std::mutex> lock(mu_);
+  for (const v1::EventRecord& event : batch.events) {
+    if (event.sequence() <= noted_) continue;
+    noted_ = event.sequence();
+    const std::string& kind = event.kind();
+    if (kind == "ready-received" || kind == "quiescing") {
+      quiet_until_ = absl::Now() + kMostQuiet;
+    } else if (kind == "released") {
+      quiet_until_ = absl::Now() + kQuietAfter;
+    } else if (kind == "aborted" || kind == "rolled-back" ||
+               kind == "watch-ended") {
+      quiet_until_ = absl::InfinitePast();
+    }
   }
 }
 
-void Watchers::Look(uint64_t after) {
+// Reads the log to its end; the last that there is.
+uint64_t Watchers::Look(uint64_t after) {
   while (true) {
     const EventLog::Batch batch = log_.Read(after, kReadAtOnce);
-    if (batch.events.empty()) return;
-    std::lock_guard<std::mutex> lock(mu_);
-    for (const v1::EventRecord& event : batch.events) Note(event.kind());
+    if (batch.events.empty()) return after;
+    Note(batch);
     after = batch.events.back().sequence();
-    seen_ = after;
   }
 }
 
-void Watchers::Run() {
-  uint64_t seen = 0;
-  {
-    std::lock_guard<std::mutex> lock(mu_);
-    seen = seen_;
-  }
+void Watchers::Run(uint64_t seen) {
+  absl::Time quiet_until = absl::InfinitePast();
   while (true) {
-    log_.WaitFor(seen, absl::Now() + kLongestWait);
-    Look(seen);
+    const absl::Time now = absl::Now();
+    const absl::Time longest = now + kLongestWait;
+    log_.WaitFor(seen,
+                 quiet_until > now ? std::min(quiet_until, longest) : longest);
+    seen = Look(seen);
     std::vector<Watcher*> idle;
     {
       std::lock_guard<std::mutex> lock(mu_);
-      seen = seen_;
+      quiet_until = quiet_until_;
       ++round_;
       const bool quiet = absl::Now() < quiet_until_;
       for (Watcher* watcher : watchers_) {

@@ -9,7 +9,6 @@
 #include <thread>
 #include <unordered_set>
 
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "handoff/event_log.h"
 #include "proto/admin.pb.h"
@@ -20,7 +19,7 @@ namespace handoff {
 // log, and a few kilobytes for each. A watcher reads the log at its own pace,
 // so a slow one holds nobody up, and finds out what it missed.
 //
-// While a handoff has the groups quiesce and frozen, nothing is sent: events
+// From the successor's readiness until it has polled nothing is sent: events
 // wait in the log, and whoever watches costs the blackout nothing.
 class Watchers {
  public:
@@ -51,9 +50,9 @@ class Watchers {
   // What a watcher does next.
   enum class Next { kRead, kWait, kEnd, kLeave };
 
-  void Run();
-  void Look(uint64_t after);
-  void Note(absl::string_view kind);
+  void Run(uint64_t seen);
+  uint64_t Look(uint64_t after);
+  void Note(const EventLog::Batch& batch);
   Next WhatNext(Watcher& watcher, bool nothing_left);
   void Cancel(Watcher& watcher);
   void Forget(Watcher& watcher);
@@ -61,7 +60,7 @@ class Watchers {
   const EventLog& log_;
   std::mutex mu_;  // guards what follows
   std::unordered_set<Watcher*> watchers_;
-  uint64_t seen_ = 0;   // what the thread has seen of the log
+  uint64_t noted_ = 0;  // what somebody has seen of the log
   uint64_t round_ = 0;  // counts up whenever all are to look again
   absl::Time quiet_until_ = absl::InfinitePast();
   bool running_ = false;
