@@ -214,6 +214,41 @@ TEST_F(Operating, ARehearsalTellsWhetherItWouldWorkAndMovesNothing) {
             ::grpc::INVALID_ARGUMENT);
 }
 
+TEST_F(Operating, ARehearsalEndsWithItsCallerAndWithTheProcess) {
+  const std::string hangs =
+      Executable("hangs", absl::StrCat("echo $$ >", File("new_pid"), "; mv ",
+                                       File("new_pid"), " ", File("pid"),
+                                       "\nexec sleep 1000"));
+  Start({absl::StrCat("--admin_executables=", hangs)});
+  AdminClient client(Address());
+  StartHandoffRequest request;
+  request.set_executable(hangs);
+  request.set_rehearse(true);
+  pid_t child = 0;
+  const auto rehearse = [&](Context& context) {
+    auto stream = client->StartHandoff(&context, request);
+    EXPECT_TRUE(Eventually([&] {
+      return static_cast<bool>(std::ifstream(File("pid")) >> child);
+    }));
+    std::filesystem::remove(File("pid"));
+    return stream;
+  };
+  {
+    Context context;
+    const auto stream = rehearse(context);
+    context.TryCancel();
+    EXPECT_EQ(Ended(*stream).error_code(), ::grpc::CANCELLED);
+    EXPECT_TRUE(Eventually([&] { return ::kill(child, 0) != 0; }))
+        << "it still rehearses";
+  }
+  Context context;
+  const auto stream = rehearse(context);
+  ASSERT_EQ(::kill(serving(), SIGTERM), 0);
+  EXPECT_EQ(ExitCode(serving()), 0);
+  EXPECT_NE(::kill(child, 0), 0) << "it still rehearses";
+  EXPECT_FALSE(Ended(*stream).ok());
+}
+
 TEST_F(Operating, AHandoffThatBeginsElsewhereIsFollowed) {
   Start();
   StartHandoffRequest request;

@@ -1,9 +1,11 @@
 #include "handoff/integrations/admin/start_handoff.h"
 
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <thread>
@@ -13,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/types/optional.h"
+#include "handoff/fd/unique_fd.h"
 #include "handoff/integrations/admin/admin_messages.h"
 #include "handoff/integrations/admin/operator_calls.h"
 #include "handoff/integrations/admin/problem.h"
@@ -200,16 +203,22 @@ absl::Status Rehearse(Follower& follower, const Executables& executables,
   std::vector<std::string> command = executables.arguments;
   if (command.empty()) command.emplace_back();
   command.front() = executable;
+  const UniqueFd give_up(::eventfd(0, EFD_CLOEXEC));
+  if (!give_up) {
+    return WithRemedy(absl::ErrnoToStatus(errno, "eventfd"), "rehearsing");
+  }
   absl::StatusOr<Rehearsal> found = absl::UnknownError("");
   std::atomic<bool> done{false};
   std::thread thread([&] {
     found = ::handoff::Rehearse(
         command, ::getpid(),
-        std::min(deadline, absl::Now() + kLongestRehearsal));
+        std::min(deadline, absl::Now() + kLongestRehearsal), give_up.get());
     done = true;
   });
   absl::Status told;
   while (!done && told.ok()) told = follower.Step();
+  // Nobody is there to hear of it, or the process ends.
+  if (!told.ok()) ::eventfd_write(give_up.get(), 1);
   thread.join();
   if (!found.ok()) {
     return told.ok() ? WithRemedy(found.status(), "rehearsing") : told;
