@@ -1,7 +1,6 @@
 // A small HTTP and gRPC service whose binary can be replaced while it serves.
 // README.md has the flags, the routes, and how to upgrade it.
 
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "handoff/handoff.h"
 #include "handoff/integrations/admin/admin_endpoint.h"
+#include "handoff/integrations/signals/upgrade_signals.h"
 #include "server/grpc_service.h"
 #include "server/log.h"
 #include "server/process_setup.h"
@@ -72,14 +72,7 @@ absl::StatusOr<Options> MakeOptions(const Settings& settings, char** argv,
 int ServeUntilEnd(Handoff& handoff, Service& service, GrpcService* grpc,
                   const Settings& settings) {
   std::atomic<bool> stopping{false};
-  Signals signals([&](int number) {
-    if (number == SIGUSR2) {
-      const absl::Status started = handoff.StartSuccessor();
-      Log(started.ok() ? "SIGUSR2: a successor is started"
-                       : absl::StrCat("SIGUSR2: no successor is started: ",
-                                      started.ToString()));
-      return;
-    }
+  Signals signals([&](int) {
     if (stopping.exchange(true)) {
       Log("asked to stop again: waiting for no more answers");
       service.EndDrain();
@@ -192,6 +185,10 @@ int Main(int argc, char** argv) {
   if (grpc != nullptr) grpc->Serve();
   if (admin != nullptr) ready = admin->Serve();
   if (!ready.ok()) Log(absl::StrCat("the admin endpoint: ", ready.message()));
+  const auto upgrades = UpgradeSignals::Install(**handoff);
+  if (!upgrades.ok()) {
+    Log(absl::StrCat("no upgrades by SIGUSR2: ", upgrades.status().message()));
+  }
   if (max_connections < settings->max_connections) {
     Log(absl::StrCat("RLIMIT_NOFILE is ", *descriptors, ": at most ",
                      max_connections, " connections"));

@@ -13,7 +13,6 @@ sigset_t Set() {
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGUSR2);
   return set;
 }
 
@@ -25,10 +24,9 @@ void Signals::BeforeStart() {
 }
 
 void Signals::BlockInAllThreads() {
-  const sigset_t set = Set();
+  sigset_t set = Set();
+  sigaddset(&set, SIGUSR2);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  // What is ignored is thrown away even where it is blocked.
-  signal(SIGUSR2, SIG_DFL);
 }
 
 Signals::Signals(std::function<void(int)> on_signal)
@@ -44,7 +42,7 @@ Signals::Signals(std::function<void(int)> on_signal)
 
 Signals::~Signals() {
   stop_.store(true);
-  pthread_kill(thread_.native_handle(), SIGUSR2);  // wakes sigwait()
+  pthread_kill(thread_.native_handle(), SIGTERM);  // wakes sigwait()
   thread_.join();
 }
 

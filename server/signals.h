@@ -7,15 +7,16 @@
 
 namespace handoff::server {
 
-// SIGTERM, SIGINT and SIGUSR2 as calls in a thread of their own.
+// SIGTERM and SIGINT as calls in a thread of their own. SIGUSR2 is the
+// library's: see handoff/integrations/signals.
 class Signals {
  public:
   // Until BlockInAllThreads(), SIGTERM and SIGINT end the process, which serves
   // nobody yet, and SIGUSR2 does nothing. SIGPIPE never does anything.
   static void BeforeStart();
 
-  // From now on they wait for a Signals. Call before threads are made: they
-  // inherit it.
+  // From now on they wait for a Signals, and SIGUSR2 interrupts none of these
+  // threads. Call before threads are made: they inherit it.
   static void BlockInAllThreads();
 
   // Calls `on_signal` for what has waited, and for what comes.

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -24,6 +25,39 @@ namespace {
 
 // Where the child finds its end: the first after standard error.
 constexpr int kChildDescriptor = 3;
+
+// Signals that children begin with ignored. One call at a time makes them so.
+std::mutex ignored_mu;
+std::vector<int>& Ignored() {
+  static auto* const signals = new std::vector<int>();
+  return *signals;
+}
+
+// Ignores them in this process, which is the only way to posix_spawn a child
+// that does. With the lock.
+class IgnoringForAMoment {
+ public:
+  IgnoringForAMoment() {
+    struct sigaction ignore = {};
+    ignore.sa_handler = SIG_IGN;
+    for (const int signal : Ignored()) {
+      struct sigaction before = {};
+      if (::sigaction(signal, &ignore, &before) == 0) {
+        before_.emplace_back(signal, before);
+      }
+    }
+  }
+  IgnoringForAMoment(const IgnoringForAMoment&) = delete;
+  IgnoringForAMoment& operator=(const IgnoringForAMoment&) = delete;
+  ~IgnoringForAMoment() {
+    for (const auto& [signal, before] : before_) {
+      ::sigaction(signal, &before, nullptr);
+    }
+  }
+
+ private:
+  std::vector<std::pair<int, struct sigaction>> before_;
+};
 
 // Both in one, for one place that destroys them.
 class SpawnSettings {
@@ -39,7 +73,7 @@ class SpawnSettings {
     ::posix_spawnattr_destroy(&attributes_);
   }
 
-  // 0 or an errno.
+  // 0 or an errno. With the lock.
   int Set(int child_end, bool rehearsal) {
     if (rehearsal) {
       ::posix_spawn_file_actions_adddup2(&actions_, STDERR_FILENO,
@@ -54,6 +88,7 @@ class SpawnSettings {
     }
     sigset_t signals;
     sigfillset(&signals);
+    for (const int signal : Ignored()) sigdelset(&signals, signal);
     if (error == 0) {
       error = ::posix_spawnattr_setsigdefault(&attributes_, &signals);
     }
@@ -125,6 +160,7 @@ absl::StatusOr<Child> Spawn(const std::string& executable,
   absl::Status identity = EnableSenderIdentity(child.socket.get());
   if (!identity.ok()) return identity;
 
+  std::unique_lock<std::mutex> lock(ignored_mu);
   SpawnSettings settings;
   if (const int error = settings.Set(child_end.get(), rehearsal);
       error != 0) {
@@ -133,9 +169,14 @@ absl::StatusOr<Child> Spawn(const std::string& executable,
   const std::vector<std::string> environment = ChildEnvironment(
       rehearsal ? kRehearsalVariable : kInheritedSocketVariable);
   const auto spawn = rehearsal ? ::posix_spawnp : ::posix_spawn;
-  const int error = spawn(
-      &child.pid, executable.c_str(), settings.actions(), settings.attributes(),
-      Pointers(arguments).data(), Pointers(environment).data());
+  int error;
+  {
+    const IgnoringForAMoment ignoring;
+    error = spawn(&child.pid, executable.c_str(), settings.actions(),
+                  settings.attributes(), Pointers(arguments).data(),
+                  Pointers(environment).data());
+  }
+  lock.unlock();
   if (error != 0) {
     return absl::ErrnoToStatus(error, absl::StrCat("execute ", executable));
   }
@@ -161,6 +202,16 @@ absl::StatusOr<Child> SpawnSuccessor(
 absl::StatusOr<Child> SpawnRehearsal(const std::vector<std::string>& command) {
   if (command.empty()) return absl::InvalidArgumentError("no command");
   return Spawn(command.front(), command, /*rehearsal=*/true);
+}
+
+IgnoredInChildren::IgnoredInChildren(const std::vector<int>& signals) {
+  std::lock_guard<std::mutex> lock(ignored_mu);
+  Ignored() = signals;
+}
+
+IgnoredInChildren::~IgnoredInChildren() {
+  std::lock_guard<std::mutex> lock(ignored_mu);
+  Ignored().clear();
 }
 
 absl::StatusOr<std::string> ReapChild(int pidfd) {

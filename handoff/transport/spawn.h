@@ -32,8 +32,8 @@ struct Child {
 
 // Executes `executable` (a path, never /proc/self/exe: after the binary was
 // replaced that names the deleted file) with `arguments` (argv[0] included) and
-// our environment. Signal dispositions and the mask are reset to the default.
-// The caller reaps the child (ReapChild).
+// our environment. Signal dispositions and the mask are reset to the default,
+// but see IgnoredInChildren. The caller reaps the child (ReapChild).
 //
 // NOT_FOUND, PERMISSION_DENIED  the file cannot be executed
 // other codes                   by absl::ErrnoToStatus
@@ -45,13 +45,28 @@ absl::StatusOr<Child> SpawnSuccessor(const std::string& executable,
 // for in PATH where it has no slash, and its arguments.
 absl::StatusOr<Child> SpawnRehearsal(const std::vector<std::string>& command);
 
+// While it lives, these signals are ignored in what SpawnSuccessor() and
+// SpawnRehearsal() execute, so that none ends the child before it has installed
+// its own handler. The child inherits that through exec, and only what is ignored
+// here is: so they are, for the moment of the call, and one that arrives then is
+// lost. At most one at a time.
+class IgnoredInChildren {
+ public:
+  explicit IgnoredInChildren(const std::vector<int>& signals);
+  // Waits for a call that is under way.
+  ~IgnoredInChildren();
+  IgnoredInChildren(const IgnoredInChildren&) = delete;
+  IgnoredInChildren& operator=(const IgnoredInChildren&) = delete;
+};
+
 // Waits for the child to end, by waitid(P_PIDFD), until it is reaped; call it
 // when the pidfd is readable or after a kill. Says how it ended, for people:
 // "exited with code 3", "was killed by signal 9 (Killed)".
 absl::StatusOr<std::string> ReapChild(int pidfd);
 
-// In the child: the inherited socket, once. Empty where `variable` is not set. The variable is checked (it names a connected AF_UNIX SOCK_SEQPACKET
-// socket: INVALID_ARGUMENT otherwise), unset, and the socket made CLOEXEC.
+// In the child: the inherited socket, once. Empty where `variable` is not set.
+// The variable is checked (it names a connected AF_UNIX SOCK_SEQPACKET socket:
+// INVALID_ARGUMENT otherwise), unset, and the socket made CLOEXEC.
 // Changes the environment: call before threads are started.
 absl::StatusOr<absl::optional<UniqueFd>> TakeInheritedSocket(
     const char* variable = kInheritedSocketVariable);

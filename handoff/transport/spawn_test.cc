@@ -139,6 +139,32 @@ TEST(SpawnTest, TheChildInheritsTheSocketAndTheStandardDescriptorsOnly) {
   EXPECT_TRUE(NoChildren());
 }
 
+// What the shell's line of /proc/PID/status says of signals 1 to 28. (glibc has
+// children ignore its own, above 31.)
+bool ChildIgnoresOnly(const std::vector<int>& signals) {
+  uint64_t mask = 0;
+  for (const int signal : signals) mask |= uint64_t{1} << (signal - 1);
+  const std::string script = absl::StrCat(
+      "grep -q 'SigIgn:.*", absl::Hex(mask, absl::kZeroPad7), "$' /proc/$$/status");
+  absl::StatusOr<Child> child =
+      SpawnSuccessor("/bin/sh", {"sh", "-c", script});
+  return child.ok() &&
+         ReapChild(child->pidfd.get()).value() == "exited with code 0";
+}
+
+TEST(SpawnTest, TheChildIgnoresWhatItIsToldToAndWeGoOnAsBefore) {
+  const auto handler = [](int) {};
+  ASSERT_EQ(::signal(SIGUSR2, handler), SIG_DFL);
+  {
+    const IgnoredInChildren ignored({SIGUSR2, SIGHUP});
+    EXPECT_TRUE(ChildIgnoresOnly({SIGUSR2, SIGHUP}));
+    EXPECT_FALSE(SpawnSuccessor("/no/such/command", {"x"}).ok());
+  }
+  EXPECT_TRUE(ChildIgnoresOnly({}));
+  EXPECT_EQ(::signal(SIGHUP, SIG_DFL), SIG_DFL);
+  EXPECT_EQ(::signal(SIGUSR2, SIG_DFL), static_cast<void (*)(int)>(handler));
+}
+
 // The socketpair then gets the number of standard input.
 TEST(SpawnTest, AClosedStandardInputIsNotReplacedByTheSocket) {
   const NoDescriptorLeak no_leak;
