@@ -1,23 +1,28 @@
 #include "handoff/answer.h"
 
+#include <linux/capability.h>
+#include <poll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "handoff/fd/descriptor_details.h"
 #include "handoff/fd/fd_description.h"
 #include "handoff/fd/peer_identity.h"
+#include "handoff/follower.h"
 #include "handoff/protocol/frame.h"
 #include "handoff/protocol/settings.h"
 
 namespace handoff {
-namespace {
 
-// Sends replies as they fill up; the first carries our pidfd, as the first frame
-// of each side does.
+// Sends replies as they fill up; the first carries our pidfd, as the first
+// frame of each side does.
 class Replies {
  public:
   Replies(Channel& channel, absl::Time deadline)
@@ -37,7 +42,8 @@ class Replies {
   }
   bool failed() const { return failed_; }
 
- private:
+  // Of an answer that takes longer: for what comes next.
+  void set_deadline(absl::Time deadline) { deadline_ = deadline; }
   void Send() {
     std::vector<int> fds;
     auto pidfd = first_ ? OwnPidfd() : UniqueFd();
@@ -48,13 +54,46 @@ class Replies {
     bytes_ = 0;
   }
 
+ private:
   Channel& channel_;
-  const absl::Time deadline_;
+  absl::Time deadline_;
   v1::Frame frame_;
   size_t bytes_ = 0;
   bool first_ = true;
   bool failed_ = false;
 };
+
+namespace {
+
+// How long who follows an upgrade may take to take a message. There is room for
+// many in the queue; the library's thread waits for the last.
+constexpr absl::Duration kTellTime = absl::Seconds(1);
+// How often to look whether somebody still listens.
+constexpr absl::Duration kLookAgain = absl::Milliseconds(100);
+
+bool HasLeft(int socket) {
+  pollfd polled = {socket, 0, 0};
+  return ::poll(&polled, 1, 0) > 0 && (polled.revents & POLLHUP) != 0;
+}
+
+// Whether this process may do what others of its user may not.
+bool HasCapabilities() {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
+  return ::syscall(SYS_capget, &header, sets) != 0 || sets[0].permitted != 0 ||
+         sets[1].permitted != 0;
+}
+
+// Another program than the configured one is run for whoever could run it with
+// the same rights anyway.
+bool MayChooseExecutable(const SenderCredentials& asker) {
+  return asker.uid == 0 || (asker.uid == ::geteuid() && !HasCapabilities());
+}
+
+void SetFailure(const absl::Status& status, v1::QueryReply& reply) {
+  reply.mutable_failure()->set_code(static_cast<int>(status.code()));
+  reply.mutable_failure()->set_detail(Printable(status.message()));
+}
 
 void SendLedger(const v1::Ledger& ledger, Replies& replies) {
   for (const v1::LedgerHandoff& handoff : ledger.handoffs()) {
@@ -110,9 +149,14 @@ v1::InventoryItem DescribeBlob(const std::string& name) {
 }
 
 Answers::~Answers() {
+  ending_.store(true);
+  sources_.control->events().Wake();
+  for (Answer& answer : answers_) {
+    if (answer.upgrade) answer.thread.join();
+  }
   for (Answer& answer : answers_) {
     ::shutdown(answer.channel.fd(), SHUT_RDWR);  // its next send fails
-    answer.thread.join();
+    if (answer.thread.joinable()) answer.thread.join();
   }
 }
 
@@ -134,12 +178,14 @@ absl::Status Answers::Start(Channel& channel, v1::Query query,
     return absl::ResourceExhaustedError("too many questions at a time");
   }
   Answer& answer = answers_.emplace_back(std::move(channel));
+  answer.upgrade = query.kind() == v1::Query::UPGRADE;
   try {
-    answer.thread = std::thread([this, &answer, query = std::move(query), deadline] {
-      Run(answer.channel, query, deadline);
-      answer.done.store(true);
-      sources_.wake();
-    });
+    answer.thread =
+        std::thread([this, &answer, query = std::move(query), deadline] {
+          Run(answer.channel, query, deadline);
+          answer.done.store(true);
+          sources_.wake();
+        });
   } catch (const std::system_error& error) {
     channel = std::move(answer.channel);
     answers_.pop_back();
@@ -154,7 +200,7 @@ void Answers::Run(Channel& channel, const v1::Query& query,
   const v1::Query::Kind kind = query.kind();
   Replies replies(channel, deadline);
   if (kind == v1::Query::STATUS) {
-    *replies.reply().mutable_status() = sources_.status();
+    *replies.reply().mutable_status() = sources_.control->GetStatus();
   } else if (kind == v1::Query::LIST) {
     for (const NamedDescriptor& named : *sources_.named) {
       v1::InventoryItem item = DescribeNamed(named);
@@ -177,8 +223,59 @@ void Answers::Run(Channel& channel, const v1::Query& query,
     SendLedger(sources_.ledger->Get(), replies);
   } else if (kind == v1::Query::DRAINED) {
     sources_.ledger->Amend(query.drained());
+  } else if (kind == v1::Query::UPGRADE) {
+    Upgrade(channel, query, replies);
   }
   replies.Finish();
+}
+
+void Answers::Upgrade(Channel& channel, const v1::Query& query,
+                      Replies& replies) const {
+  Control& control = *sources_.control;
+  const SenderCredentials& asker = channel.peer()->credentials;
+  const std::string& executable = query.executable();
+  Follower follower(control);
+  absl::Status started;
+  if (!executable.empty() && !MayChooseExecutable(asker)) {
+    started = absl::PermissionDeniedError(
+        absl::StrCat("user ", asker.uid, " may not choose what is executed"));
+  } else if (started = control.StartSuccessor(executable); !started.ok()) {
+    started = absl::FailedPreconditionError(started.message());
+  }
+  control.Audit(absl::StrCat(
+      "upgrade to ", executable.empty() ? "its own executable" : executable,
+      ", asked by pid ", asker.pid, " of user ", asker.uid, ": ",
+      started.ToString()));
+  if (!started.ok()) return SetFailure(started, replies.reply());
+  // Who is told nothing for long can see that the process knows the question.
+  replies.reply().mutable_progress();
+  replies.Send();
+  while (!HasLeft(channel.fd()) && !replies.failed()) {
+    const bool ending = ending_.load();
+    const absl::Time now = absl::Now();
+    auto progress = follower.Step(ending ? now : now + kLookAgain);
+    replies.set_deadline(absl::Now() + kTellTime);
+    if (const v1::LedgerHandoff* result = follower.Result()) {
+      *replies.reply().add_handoffs() = *result;
+      return;
+    }
+    if (!follower.child_ended().empty()) {
+      return SetFailure(
+          absl::AbortedError(absl::StrCat(
+              "the successor that was started has ended before it took "
+              "anything over: ",
+              follower.child_ended())),
+          replies.reply());
+    }
+    if (ending) {
+      return SetFailure(absl::UnavailableError("the process ends"),
+                        replies.reply());
+    }
+    if (progress.has_value()) {
+      *replies.reply().mutable_progress() = *std::move(progress);
+      replies.Send();
+    }
+  }
 }
 
 }  // namespace handoff

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "handoff/batch_builder.h"
+#include "handoff/control.h"
 #include "handoff/ledger.h"
 #include "handoff/roster.h"
 #include "handoff/transport/channel.h"
@@ -36,13 +37,14 @@ class Answers {
     std::vector<std::string> blobs;  // their names
     const Roster* roster;
     LedgerBook* ledger;
-    std::function<v1::Status()> status;
+    Control* control;
     // Called, on any thread, when an answer is done: then Sweep().
     std::function<void()> wake;
   };
 
   explicit Answers(Sources sources) : sources_(std::move(sources)) {}
-  // Breaks off the answers under way.
+  // Breaks off the answers under way. Who follows an upgrade that has come to its
+  // end is told.
   ~Answers();
 
   // Takes the channel over and answers on it. RESOURCE_EXHAUSTED, with the
@@ -57,13 +59,17 @@ class Answers {
   struct Answer {
     explicit Answer(Channel taken) : channel(std::move(taken)) {}
     Channel channel;
+    bool upgrade = false;
     std::thread thread;
     std::atomic<bool> done{false};
   };
 
   void Run(Channel& channel, const v1::Query& query, absl::Time deadline) const;
+  void Upgrade(Channel& channel, const v1::Query& query,
+               class Replies& replies) const;
 
   const Sources sources_;
+  std::atomic<bool> ending_{false};
   std::list<Answer> answers_;
 };
 

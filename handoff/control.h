@@ -57,7 +57,7 @@ class Control {
   virtual void Audit(absl::string_view text) = 0;
 
   // As Handoff::StartSuccessor(), with another program in place of
-  // Options::executable.
+  // Options::executable, where one is named.
   virtual absl::Status StartSuccessor(const std::string& executable) = 0;
   // Aborts the handoff that is under way, or ends the child that has not said
   // Hello yet, and returns once the successor has gone.

@@ -290,7 +290,7 @@ absl::Status Process::Ready() {
     // The sessions are still frozen: what else is to be done, Run() does.
   }
   Answers::Sources sources = {&belongings_.named, {}, &roster_, &ledger_,
-                              [this] { return control_.GetStatus(); }, wake_};
+                              &control_, wake_};
   for (const Belongings::Blob& blob : belongings_.blobs) {
     sources.blobs.push_back(blob.name);
   }

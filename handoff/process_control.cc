@@ -115,6 +115,7 @@ void ProcessControl::ReportAudits() {
 }
 
 absl::Status ProcessControl::StartSuccessor(const std::string& executable) {
+  if (executable.empty()) return process_->StartSuccessor();
   std::vector<std::string> arguments = process_->options_.arguments;
   if (arguments.empty()) arguments.emplace_back();
   arguments[0] = executable;

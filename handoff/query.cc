@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -16,6 +17,10 @@
 
 namespace handoff {
 namespace {
+
+// Told of each part of a reply.
+using OnPart = absl::FunctionRef<void(const v1::QueryReply&)>;
+void Nothing(const v1::QueryReply&) {}
 
 // What an error of the channel means to somebody who has asked.
 absl::Status ChannelStatus(const absl::Status& status) {
@@ -38,7 +43,8 @@ absl::Status ChannelStatus(const absl::Status& status) {
 
 absl::StatusOr<v1::QueryReply> ReceiveReply(Channel& channel,
                                             absl::Time deadline,
-                                            const ReplyLimits& limits) {
+                                            const ReplyLimits& limits,
+                                            OnPart on_part) {
   ReplyAssembly assembly(limits);
   while (!assembly.complete()) {
     absl::StatusOr<IncomingFrame> incoming = channel.ReceiveBefore(deadline);
@@ -53,6 +59,7 @@ absl::StatusOr<v1::QueryReply> ReceiveReply(Channel& channel,
     if (absl::Now() > deadline) {
       return ChannelStatus(absl::DeadlineExceededError(""));
     }
+    on_part(incoming->frame.query_reply());
     if (absl::Status status = assembly.Add(std::move(incoming->frame));
         !status.ok()) {
       return status;
@@ -74,7 +81,8 @@ absl::StatusOr<v1::QueryReply> AskThis(absl::string_view path, v1::Query query,
                                        absl::Duration timeout,
                                        const TrustPolicy& trust,
                                        const ReplyLimits& limits,
-                                       pid_t* answered_by) {
+                                       pid_t* answered_by,
+                                       OnPart on_part = Nothing) {
   const absl::Time deadline = absl::Now() + timeout;
   absl::StatusOr<UniqueFd> socket = ConnectTo(path);
   if (!socket.ok()) return socket.status();
@@ -96,7 +104,7 @@ absl::StatusOr<v1::QueryReply> AskThis(absl::string_view path, v1::Query query,
   if (!sent.ok() && !absl::IsAborted(sent)) return ChannelStatus(sent);
 
   absl::StatusOr<v1::QueryReply> reply =
-      ReceiveReply(*channel, deadline, limits);
+      ReceiveReply(*channel, deadline, limits, on_part);
   if (reply.ok() && kind == v1::Query::STATUS && !reply->has_status()) {
     return absl::InvalidArgumentError(
         "the reply is malformed: it has no status");
@@ -117,6 +125,37 @@ absl::StatusOr<v1::QueryReply> Ask(absl::string_view path, v1::Query::Kind kind,
   v1::Query query;
   query.set_kind(kind);
   return AskThis(path, std::move(query), timeout, trust, limits, answered_by);
+}
+
+absl::StatusOr<v1::LedgerHandoff> AskToUpgrade(
+    absl::string_view path, const std::string& executable,
+    absl::Duration timeout,
+    absl::FunctionRef<void(const v1::HandoffProgress&)> on_progress,
+    const TrustPolicy& trust) {
+  v1::Query query;
+  query.set_kind(v1::Query::UPGRADE);
+  query.set_executable(executable);
+  absl::StatusOr<v1::QueryReply> reply =
+      AskThis(path, std::move(query), timeout, trust, {}, nullptr,
+              [&](const v1::QueryReply& part) {
+                // Without an id it says only that there is something to follow.
+                if (part.progress().handoff_id() != 0) {
+                  on_progress(part.progress());
+                }
+              });
+  if (!reply.ok()) return reply.status();
+  if (reply->has_failure() && reply->failure().code() != 0) {
+    return absl::Status(static_cast<absl::StatusCode>(reply->failure().code()),
+                        reply->failure().detail());
+  }
+  if (reply->handoffs_size() == 1)
+    return std::move(*reply->mutable_handoffs(0));
+  if (!reply->has_progress()) {
+    return absl::FailedPreconditionError(
+        "the process does not know how to start its successor when asked");
+  }
+  return absl::InvalidArgumentError(
+      "the reply is malformed: it does not say how the handoff ended");
 }
 
 absl::Status TellDrained(absl::string_view path,

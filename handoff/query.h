@@ -3,6 +3,9 @@
 
 #include <sys/types.h>
 
+#include <string>
+
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -39,8 +42,26 @@ absl::StatusOr<v1::QueryReply> Ask(absl::string_view path, v1::Query::Kind kind,
                                    const ReplyLimits& limits = {},
                                    pid_t* answered_by = nullptr);
 
-// Tells whoever serves at `path` what became of sessions that a handoff had left
-// with this process, for its ledger. Codes as Ask().
+// Has the process that serves at `path` start its successor, with `executable`
+// or, where that is empty, as it is configured, and follows the handoff to its
+// end: what became of it, without entries. `on_progress` is told how far it is,
+// ten times a second at the most. Giving up, at `timeout`, ends nothing. Codes
+// as Ask(), and
+//
+// FAILED_PRECONDITION  as Handoff::StartSuccessor(); or the process does not
+// know
+//                      the question
+// NOT_FOUND            also: there is no such executable
+// PERMISSION_DENIED    also: we may not choose one, or it cannot be executed
+// ABORTED              the successor ended before it took anything over
+absl::StatusOr<v1::LedgerHandoff> AskToUpgrade(
+    absl::string_view path, const std::string& executable,
+    absl::Duration timeout,
+    absl::FunctionRef<void(const v1::HandoffProgress&)> on_progress,
+    const TrustPolicy& trust = {});
+
+// Tells whoever serves at `path` what became of sessions that a handoff had
+// left with this process, for its ledger. Codes as Ask().
 absl::Status TellDrained(absl::string_view path,
                          const v1::DrainedSessions& drained,
                          absl::Duration timeout, const TrustPolicy& trust);

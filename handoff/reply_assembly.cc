@@ -82,6 +82,12 @@ absl::Status ReplyAssembly::AddPart(v1::QueryReply part) {
   for (v1::LedgerHandoff& handoff : *part.mutable_handoffs()) {
     if (auto status = AddHandoff(handoff); !status.ok()) return status;
   }
+  if (part.has_progress()) {
+    *whole_.mutable_progress() = std::move(*part.mutable_progress());
+  }
+  if (part.has_failure()) {
+    *whole_.mutable_failure() = std::move(*part.mutable_failure());
+  }
   whole_.set_last(part.last());
   return absl::OkStatus();
 }

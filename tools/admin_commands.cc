@@ -1,8 +1,6 @@
 #include "tools/admin_commands.h"
 
 #include <stdio.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <cstddef>
 #include <memory>
@@ -110,16 +108,6 @@ ExitCode Ledger(const CommandLine& command) {
   return Print(text.End());
 }
 
-// Of the terminal where the progress is shown; 0: there is none.
-size_t Width() {
-  winsize size = {};
-  if (::isatty(STDERR_FILENO) == 0) return 0;
-  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) {
-    return 80;
-  }
-  return size.ws_col;
-}
-
 ExitCode CodeOf(const std::string& result) {
   if (result == "committed" || result == "passed") return kDone;
   return result == "aborted" ? kAborted : kFailed;
@@ -146,12 +134,13 @@ ExitCode Start(const CommandLine& command) {
     // Goes on when nobody reads: how it ends is what it exits with.
     if (json && printed == kDone) printed = PrintJson(response);
     if (!json && response.has_progress()) {
-      ::fputs(bar.Show(response.progress(), Width(), absl::Now()).c_str(),
-              stderr);
+      ::fputs(
+          bar.Show(response.progress(), TerminalWidth(), absl::Now()).c_str(),
+          stderr);
     }
     if (response.has_result()) last = response;
   }
-  const std::string rest = bar.End(last.result(), Width(), absl::Now());
+  const std::string rest = bar.End(last.result(), TerminalWidth(), absl::Now());
   if (!json) ::fputs(rest.c_str(), stderr);
   const absl::Status status = FromGrpc(reader->Finish());
   if (!last.has_result()) {

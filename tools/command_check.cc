@@ -56,7 +56,8 @@ absl::Status CheckAddress(const AdminAddress& admin) {
 // Whom to ask, of those verbs that have the choice.
 bool MayAskSocket(const CommandLine& line) {
   return line.verb == Verb::kStatus || line.verb == Verb::kList ||
-         line.verb == Verb::kLedger || !line.command.empty();
+         line.verb == Verb::kLedger ||
+         (line.verb == Verb::kUpgrade && !line.wait) || !line.command.empty();
 }
 
 absl::Status ChooseWhom(CommandLine& line, absl::string_view verb) {

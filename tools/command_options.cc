@@ -198,8 +198,8 @@ Options OwnOptions(Verb verb) {
       return {Executable(),
               TextOption(
                   "--wait", "",
-                  "executes nothing: follows the handoff that is under\n"
-                  "way, or the next one",
+                  "of the admin endpoint: executes nothing, follows the\n"
+                  "handoff that is under way, or the next one",
                   Flag([](CommandLine & line) -> auto& { return line.wait; }))};
     case Verb::kRehearse:
       return {Executable()};
@@ -258,7 +258,7 @@ std::vector<OptionText> VerbOptions(Verb verb) {
   Options options = OwnOptions(verb);
   if (verb == Verb::kHelp || verb == Verb::kCompletion) return options;
   if (verb == Verb::kStatus || verb == Verb::kList || verb == Verb::kLedger ||
-      verb == Verb::kRehearse) {
+      verb == Verb::kUpgrade || verb == Verb::kRehearse) {
     AddSocket(options);
   }
   AddEndpoint(options);

@@ -2,6 +2,7 @@
 // README.md in this folder is the command's reference.
 
 #include <signal.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include <string>
@@ -17,10 +18,12 @@
 #include "handoff/query.h"
 #include "handoff/query_format.h"
 #include "handoff/rehearsal.h"
+#include "proto/admin.pb.h"
 #include "tools/admin_commands.h"
 #include "tools/command_line.h"
 #include "tools/completion.h"
 #include "tools/output.h"
+#include "tools/progress_bar.h"
 
 namespace handoff {
 namespace {
@@ -108,6 +111,73 @@ ExitCode RunRehearsal(const CommandLine& command) {
   return ended && rehearsal->report.result() == "passed" ? printed : kFailed;
 }
 
+ExitCode FailToUpgrade(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kAborted:
+      return Fail(kAborted, absl::StrCat(status.message(),
+                                         "; its own log has the reason"));
+    case absl::StatusCode::kFailedPrecondition:
+      return Fail(kFailed,
+                  absl::StrCat(status.message(),
+                               "; see what it does with handoff status"));
+    default:
+      return FailToAsk(status);
+  }
+}
+
+// What the endpoint would tell of it.
+admin::v1::HandoffProgress ToAdmin(const v1::HandoffProgress& progress) {
+  admin::v1::HandoffProgress shown;
+  shown.set_handoff_id(progress.handoff_id());
+  shown.set_phase(progress.phase());
+  shown.set_successor_pid(progress.successor_pid());
+  shown.set_successor_label(progress.successor_label());
+  shown.set_sessions_sent(progress.sessions_sent());
+  shown.set_sessions_total(progress.sessions_total());
+  return shown;
+}
+
+admin::v1::Handoff ToAdmin(const v1::LedgerHandoff& handoff) {
+  admin::v1::Handoff shown;
+  shown.set_result(handoff.result());
+  for (const v1::Phase& phase : handoff.phases()) {
+    admin::v1::Phase& added = *shown.add_phases();
+    added.set_name(phase.name());
+    const int64_t nanoseconds =
+        absl::ToInt64Nanoseconds(absl::Seconds(phase.seconds()));
+    added.mutable_took()->set_seconds(nanoseconds / 1'000'000'000);
+    added.mutable_took()->set_nanos(
+        static_cast<int32_t>(nanoseconds % 1'000'000'000));
+  }
+  return shown;
+}
+
+ExitCode RunUpgrade(const CommandLine& command) {
+  const bool json = command.format == Format::kJson;
+  ProgressBar bar;
+  const absl::StatusOr<v1::LedgerHandoff> handoff =
+      AskToUpgrade(command.path, command.executable, command.timeout,
+                   [&](const v1::HandoffProgress& progress) {
+                     if (json) return;
+                     const std::string text = bar.Show(
+                         ToAdmin(progress), TerminalWidth(), absl::Now());
+                     ::fputs(text.c_str(), stderr);
+                   });
+  if (!handoff.ok()) {
+    ::fputs(bar.End(absl::Now()).c_str(), stderr);
+    return FailToUpgrade(handoff.status());
+  }
+  if (!json) {
+    ::fputs(bar.End(ToAdmin(*handoff), TerminalWidth(), absl::Now()).c_str(),
+            stderr);
+  }
+  v1::QueryReply reply;
+  *reply.add_handoffs() = *handoff;
+  const ExitCode printed = json ? PrintJson(reply) : Print(FormatLedger(reply));
+  if (printed != kDone || handoff->result() == "committed") return printed;
+  return handoff->result() == "aborted" ? kAborted : kFailed;
+}
+
 ExitCode AskSocket(const CommandLine& command, v1::Query::Kind kind) {
   const absl::StatusOr<v1::QueryReply> reply =
       Ask(command.path, kind, command.timeout);
@@ -132,6 +202,8 @@ ExitCode Run(const CommandLine& command) {
   switch (command.verb) {
     case Verb::kRehearse:
       return RunRehearsal(command);
+    case Verb::kUpgrade:
+      return RunUpgrade(command);
     case Verb::kList:
       return AskSocket(command, v1::Query::LIST);
     case Verb::kLedger:

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "gmock/gmock.h"
@@ -55,7 +56,8 @@ TEST(HandoffCommandTest, EachVerbPrintsItsAnswer) {
 TEST(HandoffCommandTest, JsonIsOneLineWithEveryField) {
   FakeQueryServer server(FakeQueryServer::Answer({SomeReply()}));
   for (const char* verb : {"status", "list", "ledger"}) {
-    const CommandResult result = RunCommand({"--format=json", verb, Option(server)});
+    const CommandResult result =
+        RunCommand({"--format=json", verb, Option(server)});
     EXPECT_EQ(result.exit_code, 0) << result.err;
     EXPECT_THAT(result.out, StartsWith("{\"status\":{\"pid\":\"4321\","));
     EXPECT_THAT(result.out, HasSubstr("\"openDescriptors\":\"0\""));
@@ -80,7 +82,10 @@ TEST(HandoffCommandTest, AWrongCommandLineExitsWith2) {
   ExpectFailure(RunCommand({"rehearse", "--handoff=x"}), 2, "-- COMMAND");
   ExpectFailure(RunCommand({"status", "--handoff=x", "--frob"}), 2, "--frob");
   ExpectFailure(RunCommand({"help", "frob"}), 2, "not 'frob'");
-  ExpectFailure(RunCommand({"--handoff=x", "upgrade"}), 2, "needs --admin");
+  ExpectFailure(RunCommand({"--handoff=x", "drain", "--all"}), 2,
+                "needs --admin");
+  ExpectFailure(RunCommand({"--handoff=x", "upgrade", "--wait"}), 2,
+                "needs --admin");
   ExpectFailure(RunCommand({"a\nhandoff: b"}), 2, "a\\x0ahandoff: b");
 }
 
@@ -118,6 +123,61 @@ TEST(HandoffCommandTest, AnythingElseExitsWith1) {
   ExpectFailure(RunCommand({"status", Option(nonsense)}), 1, "malformed");
   ExpectFailure(RunCommand({"status", "--handoff=/" + std::string(200, 'x')}),
                 1, "check the path");
+}
+
+v1::QueryReply Ended(const std::string& result) {
+  v1::QueryReply reply;
+  reply.add_handoffs()->set_handoff_id(77);
+  reply.mutable_handoffs(0)->set_result(result);
+  return reply;
+}
+
+v1::QueryReply Staging() {
+  v1::QueryReply reply;
+  reply.mutable_progress()->set_handoff_id(77);
+  reply.mutable_progress()->set_phase("staging");
+  reply.mutable_progress()->set_sessions_total(8);
+  return reply;
+}
+
+TEST(HandoffCommandTest, AnUpgradeAtTheSocketIsFollowedToItsEnd) {
+  FakeQueryServer server(FakeQueryServer::Answer(
+      {v1::QueryReply(), Staging(), Ended("committed")}));
+  const CommandResult result = RunCommand({"upgrade", Option(server)});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, StartsWith("handoff 77 committed "));
+  EXPECT_THAT(result.err, HasSubstr("staging"));
+  const CommandResult json =
+      RunCommand({"upgrade", "--format=json", Option(server)});
+  EXPECT_EQ(json.exit_code, 0) << json.err;
+  EXPECT_THAT(json.out, HasSubstr("\"result\":\"committed\""));
+  EXPECT_EQ(json.err, "");
+}
+
+TEST(HandoffCommandTest, AnUpgradeThatIsAbortedExitsWith5) {
+  FakeQueryServer server(FakeQueryServer::Answer({Ended("aborted")}));
+  const CommandResult result =
+      RunCommand({"upgrade", "--exe=/opt/new", Option(server)});
+  EXPECT_EQ(result.exit_code, 5) << result.err;
+  EXPECT_THAT(result.out, StartsWith("handoff 77 aborted "));
+}
+
+TEST(HandoffCommandTest, AnUpgradeThatDoesNotBeginHasACodeForTheReason) {
+  const std::vector<std::pair<absl::StatusCode, int>> codes = {
+      {absl::StatusCode::kAborted, 5},
+      {absl::StatusCode::kFailedPrecondition, 1},
+      {absl::StatusCode::kPermissionDenied, 4},
+      {absl::StatusCode::kUnavailable, 3}};
+  for (const auto& [code, expected] : codes) {
+    v1::QueryReply reply;
+    reply.mutable_failure()->set_code(static_cast<int>(code));
+    reply.mutable_failure()->set_detail("it\nis so");
+    FakeQueryServer server(FakeQueryServer::Answer({reply}));
+    ExpectFailure(RunCommand({"upgrade", Option(server)}), expected,
+                  "it\\x0ais so; ");
+  }
+  FakeQueryServer old(FakeQueryServer::Answer({v1::QueryReply()}));
+  ExpectFailure(RunCommand({"upgrade", Option(old)}), 1, "does not know how");
 }
 
 // What each command line below has in common.
@@ -172,7 +232,8 @@ TEST(HandoffCommandTest, AReaderThatHasReadEnoughIsNoFailure) {
   int pipe_ends[2];
   ASSERT_EQ(::pipe2(pipe_ends, O_CLOEXEC), 0);
   ::close(pipe_ends[0]);
-  const CommandResult result = RunCommand({"list", Option(server)}, pipe_ends[1]);
+  const CommandResult result =
+      RunCommand({"list", Option(server)}, pipe_ends[1]);
   EXPECT_EQ(result.exit_code, 0) << "141 is SIGPIPE";
   EXPECT_EQ(result.err, "");
 }

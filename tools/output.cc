@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -15,6 +17,15 @@ ExitCode Fail(ExitCode code, absl::string_view text) {
   const std::string line = absl::StrCat("handoff: ", OnOneLine(text), "\n");
   ::fputs(line.c_str(), stderr);
   return code;
+}
+
+size_t TerminalWidth() {
+  winsize size = {};
+  if (::isatty(STDERR_FILENO) == 0) return 0;
+  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) {
+    return 80;
+  }
+  return size.ws_col;
 }
 
 ExitCode Print(absl::string_view text, bool* reader_left) {

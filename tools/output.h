@@ -1,6 +1,7 @@
 #ifndef HANDOFF_TOOLS_OUTPUT_H_
 #define HANDOFF_TOOLS_OUTPUT_H_
 
+#include <cstddef>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -22,6 +23,9 @@ enum ExitCode {
 // Says on standard error, in one line whatever `text` has in it, what to do.
 // Returns `code`.
 ExitCode Fail(ExitCode code, absl::string_view text);
+
+// Of the terminal that standard error is; 0: it is none.
+size_t TerminalWidth();
 
 // kDone once `text` is on standard output, or if nobody reads that any more;
 // then `*reader_left`, unless that is null.

@@ -36,14 +36,16 @@ and longest, over sessions), and its entries by outcome:
 
 The admin endpoint adds how long each phase took.
 )"},
-    {Verb::kUpgrade, "upgrade", "--admin=ADDR [--exe=PATH|--wait] [OPTION...]",
+    {Verb::kUpgrade, "upgrade",
+     "--handoff=PATH [--exe=PATH] [OPTION...]\n"
+     "       handoff upgrade --admin=ADDR [--exe=PATH|--wait] [OPTION...]",
      "hands over to a new binary, and follows it to the end",
      R"(Has the service start its new binary, the file that it is configured with or
-one of those that it allows, and hand over to it; or waits for a handoff to a
-process that is started otherwise. Shows how far each phase is, and in the end
-what became of it. Exits with 0 where it is committed, with 5 where it is
-aborted: then the service goes on as before. To go away changes nothing: the
-handoff goes on, and handoff abort ends it.
+another one (over the endpoint, of those that it allows), and hand over to it;
+or waits for a handoff to a process that is started otherwise. Shows how far
+each phase is, and in the end what became of it. Exits with 0 where it is
+committed, with 5 where it is aborted: then the service goes on as before. To go
+away changes nothing: the handoff goes on, and handoff abort ends it.
 )"},
     {Verb::kRehearse, "rehearse",
      "--admin=ADDR [--exe=PATH] [OPTION...]\n"
