@@ -17,6 +17,7 @@
 #include "handoff/fault_seam.h"
 #include "handoff/fd/peer_identity.h"
 #include "handoff/fd/unique_fd.h"
+#include "handoff/given_descriptor.h"
 #include "handoff/group.h"
 #include "handoff/observer.h"
 #include "handoff/protocol/settings.h"
@@ -54,6 +55,8 @@ struct Options {
   // is replaced that names the old one) and argv, argv[0] included.
   std::string executable;
   std::vector<std::string> arguments;
+  // What a manager gave to this process; integrations/systemd has it.
+  std::vector<GivenDescriptor> given;
   // An aborted successor that does not go within deadlines.released is killed.
   bool kill_stuck_successor = true;
   // Only finds out whether this binary could take over: see Ready(). Also
@@ -122,18 +125,19 @@ class Handoff {
   virtual uint64_t generation() const = 0;
 
   // A listening socket by name: inherited where the predecessor had one of this
-  // name (whatever its address), else bound to `address`: "tcp:HOST:PORT",
-  // "tcp:[v6]:PORT", "unix:/path". Non-blocking; borrowed. A name may hold
-  // several listeners (an address of each family, one for each worker): call
-  // once for each, in the same order in every generation. One that is left over
-  // where others of its name are taken is closed. Codes of BindListener();
-  // ALREADY_EXISTS where a descriptor that is no listener has the name.
+  // name (whatever its address), else given (Options::given), else bound to
+  // `address`: "tcp:HOST:PORT", "tcp:[v6]:PORT", "unix:/path". Non-blocking;
+  // borrowed. A name may hold several listeners (an address of each family, one
+  // for each worker): call once for each, in the same order in every generation.
+  // One that is left over where others of its name are taken is closed. Codes of
+  // BindListener(); ALREADY_EXISTS where a descriptor that is no listener has
+  // the name; INVALID_ARGUMENT where one that was given is none.
   virtual absl::StatusOr<int> Listen(absl::string_view name,
                                      absl::string_view address) = 0;
 
-  // Any other descriptor by name: inherited, or made by `make`. Borrowed. What
-  // works after a handoff depends on its kind: handoff/README.md has a table.
-  // INVALID_ARGUMENT where `make` gives what cannot be passed (an io_uring).
+  // Any other descriptor by name: inherited, given, or made by `make`. Borrowed.
+  // What works after a handoff depends on its kind: README.md has a table.
+  // INVALID_ARGUMENT where it cannot be passed (an io_uring).
   virtual absl::StatusOr<int> Descriptor(
       absl::string_view name,
       absl::FunctionRef<absl::StatusOr<UniqueFd>()> make) = 0;

@@ -1,7 +1,11 @@
 #include "handoff/process.h"
 
+#include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <future>
 #include <system_error>
 #include <utility>
@@ -20,6 +24,44 @@ namespace {
 constexpr size_t kMaxRefusedByName = 500;
 constexpr size_t kMaxRefusalBytes = 150;
 
+bool IsTaken(const GivenDescriptor& given, const Belongings& belongings) {
+  return std::any_of(
+      belongings.named.begin(), belongings.named.end(),
+      [&](const NamedDescriptor& named) { return named.fd == given.fd; });
+}
+
+// What was given under this name and is not taken yet; null where there is none.
+absl::StatusOr<SharedFd> FindGiven(const Options& options,
+                                   const Belongings& belongings,
+                                   v1::Descriptors::Role role,
+                                   absl::string_view name) {
+  for (const GivenDescriptor& given : options.given) {
+    if (given.name != name || IsTaken(given, belongings)) continue;
+    if (role != v1::Descriptors::LISTENER) return given.fd;
+    const int fd = given.fd->get();
+    int listens = 0;
+    socklen_t size = sizeof(listens);
+    if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 ||
+        listens == 0) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "what was given as \"", name, "\" is no listening socket"));
+    }
+    const int flags = ::fcntl(fd, F_GETFL);
+    if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+      return absl::ErrnoToStatus(errno, "fcntl(F_SETFL)");
+    }
+    return given.fd;
+  }
+  return nullptr;
+}
+
+// What nobody took is in nobody's way.
+void CloseUntaken(const Options& options, const Belongings& belongings) {
+  for (const GivenDescriptor& given : options.given) {
+    if (!IsTaken(given, belongings)) given.fd->reset();
+  }
+}
+
 }  // namespace
 
 absl::Status Process::CheckType(absl::string_view name) const {
@@ -31,13 +73,15 @@ absl::Status Process::CheckType(absl::string_view name) const {
 }
 
 absl::StatusOr<int> Process::Claim(v1::Descriptors::Role role,
-                                   absl::string_view name) {
+                                   absl::string_view name,
+                                   absl::string_view address) {
+  bool had_some = false;
   if (taking_ != nullptr) {
     const auto& named = taking_->inventory().named();
     for (size_t i = 0; i < named.size(); ++i) {
-      if (claimed_[i] || named[i].role != role || named[i].name != name) {
-        continue;
-      }
+      if (named[i].role != role || named[i].name != name) continue;
+      had_some = true;
+      if (claimed_[i]) continue;
       claimed_[i] = true;
       names_.emplace(name, role);
       belongings_.named.push_back(
@@ -52,12 +96,19 @@ absl::StatusOr<int> Process::Claim(v1::Descriptors::Role role,
     return absl::AlreadyExistsError(
         absl::StrCat("\"", name, "\" is taken; names are unique"));
   }
-  return absl::NotFoundError("not inherited");
+  if (had_some) return absl::NotFoundError("not inherited");
+  auto given = FindGiven(options_, belongings_, role, name);
+  if (!given.ok()) return given.status();
+  if (*given == nullptr) return absl::NotFoundError("not given");
+  names_.emplace(name, role);
+  belongings_.named.push_back(
+      {role, std::string(name), std::string(address), *given});
+  return (*given)->get();
 }
 
 absl::StatusOr<int> Process::Listen(absl::string_view name,
                                     absl::string_view address) {
-  auto inherited = Claim(v1::Descriptors::LISTENER, name);
+  auto inherited = Claim(v1::Descriptors::LISTENER, name, address);
   if (inherited.ok()) return inherited;
   if (!absl::IsNotFound(inherited.status())) {
     return Noted("listener", name, inherited.status());
@@ -75,7 +126,7 @@ absl::StatusOr<int> Process::Listen(absl::string_view name,
 absl::StatusOr<int> Process::Descriptor(
     absl::string_view name,
     absl::FunctionRef<absl::StatusOr<UniqueFd>()> make) {
-  auto inherited = Claim(v1::Descriptors::OTHER, name);
+  auto inherited = Claim(v1::Descriptors::OTHER, name, "");
   if (inherited.ok()) return inherited;
   if (!absl::IsNotFound(inherited.status())) {
     return Noted("descriptor", name, inherited.status());
@@ -247,6 +298,7 @@ absl::Status Process::Ready() {
   if (std::exchange(ready_called_, true)) {
     return absl::FailedPreconditionError("Ready() was called before");
   }
+  CloseUntaken(options_, belongings_);
   if (rehearsal_ != nullptr) return Rehearse();
   // Made before the commit: there is no way back if it could not be made after.
   std::promise<bool> committed;

@@ -86,7 +86,8 @@ class Process : public Handoff {
   absl::Status Meet();
   absl::Status StartFresh(UniqueFd listener);
   absl::Status Inherit();
-  absl::StatusOr<int> Claim(v1::Descriptors::Role role, absl::string_view name);
+  absl::StatusOr<int> Claim(v1::Descriptors::Role role, absl::string_view name,
+                            absl::string_view address);
   absl::Status Restore(uint64_t id, StagedInventory::Session& staged,
                        SessionReceiver* receiver);
   absl::Status ApplyChanges();

@@ -64,6 +64,12 @@ absl::Status Process::CheckOptions() const {
   if (!options_.label.empty()) {
     if (absl::Status s = CheckName("label", options_.label); !s.ok()) return s;
   }
+  for (const GivenDescriptor& given : options_.given) {
+    if (given.fd == nullptr || !given.fd->valid()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("what was given as \"", given.name, "\" is not open"));
+    }
+  }
   std::set<std::string> names;
   for (const StateType& type : options_.state_types) {
     if (absl::Status s = CheckName("state type", type.name); !s.ok()) return s;

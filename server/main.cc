@@ -7,12 +7,14 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "handoff/handoff.h"
 #include "handoff/integrations/admin/admin_endpoint.h"
 #include "handoff/integrations/signals/upgrade_signals.h"
+#include "handoff/integrations/systemd/listen_fds.h"
 #include "server/grpc_service.h"
 #include "server/log.h"
 #include "server/process_setup.h"
@@ -105,9 +107,12 @@ int Main(int argc, char** argv) {
   const absl::StatusOr<Settings> settings = ReadFlags(argc, argv);
   if (!settings.ok()) return ComplainOfFlags(settings.status(), "bad flags");
 
+  absl::StatusOr<std::vector<GivenDescriptor>> given = TakeListenFds();
+  if (!given.ok()) return Complain(given.status(), "cannot start");
   LogObserver observer;
   absl::StatusOr<Options> options = MakeOptions(*settings, argv, &observer);
   if (!options.ok()) return Complain(options.status(), "cannot start");
+  options->given = *std::move(given);
   const absl::StatusOr<size_t> descriptors = RaiseDescriptorLimit();
   if (!descriptors.ok()) return Complain(descriptors.status(), "cannot start");
   // HTTP and gRPC may each have as many.
