@@ -252,6 +252,7 @@ ExitCode RunOverAdmin(const CommandLine& command) {
     }
     case Verb::kHelp:
     case Verb::kCompletion:
+    case Verb::kRun:
       break;
   }
   return kUsage;

@@ -145,6 +145,10 @@ absl::Status CompleteCommandLine(CommandLine& line) {
     if (!line.shell.empty()) return absl::OkStatus();
     return Wrong("completion needs the name of a shell: bash, zsh or fish");
   }
+  if (line.verb == Verb::kRun) {
+    if (!line.command.empty()) return absl::OkStatus();
+    return Wrong("run needs -- COMMAND [ARGUMENT...]");
+  }
   const absl::Status checked = CheckVerb(line);
   if (!checked.ok()) return checked;
   return ChooseWhom(line, TextOf(line.verb).name);

@@ -203,10 +203,13 @@ CommandLine Parser::Parse(absl::Span<const absl::string_view> arguments) {
   RejectExtras();
   SetVerb();
   if (end != arguments.end() && line_.verb != Verb::kHelp) {
-    if (line_.verb != Verb::kRehearse) {
-      Reject("only the command to rehearse comes after '--'");
+    if (line_.verb != Verb::kRehearse && line_.verb != Verb::kRun) {
+      Reject("only the command to rehearse or run comes after '--'");
     }
-    if (line_.command.empty()) Reject("rehearse needs a command after '--'");
+    if (line_.command.empty()) {
+      Reject(absl::StrCat(TextOf(line_.verb).name,
+                          " needs a command after '--'"));
+    }
   }
   const absl::Status complete = CompleteCommandLine(line_);
   if (!complete.ok()) Reject(std::string(complete.message()));
@@ -276,7 +279,8 @@ CommandModel ModelOfCommand() {
     for (const CLI::Option* option : app.get_options()) {
       if (option->get_positional()) verb.values = ChoicesOf(*option);
     }
-    verb.runs_command = text.verb == Verb::kRehearse;
+    verb.runs_command =
+        text.verb == Verb::kRehearse || text.verb == Verb::kRun;
     model.verbs.push_back(std::move(verb));
   }
   return model;

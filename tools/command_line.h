@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -37,8 +38,11 @@ struct CommandLine {
 
   // Of kList.
   bool details = false;
-  // Of kRehearse: what to execute here.
+  // Of kRehearse and kRun: what to execute here.
   std::vector<std::string> command;
+  // Of kRun: names and addresses, in their order.
+  std::vector<std::pair<std::string, std::string>> listeners;
+  bool takes_over = false;
   // Of kUpgrade and kRehearse: what the service is to execute; empty: its own.
   std::string executable;
   bool wait = false;
@@ -58,7 +62,7 @@ struct CommandLine {
 
 // Reads the arguments that follow the program's name. Those options that all
 // verbs have come before or after the verb, as --name=value or --name value; the
-// last of a name counts. What follows "--" is the command to rehearse. Where the
+// last of a name counts. What follows "--" is the command to rehearse or run. Where the
 // endpoint is, and its files, may also be in the environment (HANDOFF_ADMIN...).
 // INVALID_ARGUMENT, in words for people, where that is not a use of the
 // command.

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -108,6 +109,30 @@ TEST(ParseCommandLineTest, HelpComesInEveryForm) {
     const CommandLine command = Parsed(arguments);
     EXPECT_EQ(command.verb, Verb::kHelp);
     EXPECT_EQ(command.topic, "list") << absl::StrJoin(arguments, " ");
+  }
+}
+
+TEST(ParseCommandLineTest, RunHasListenersAndACommandAndAsksNobody) {
+  const CommandLine command =
+      Parsed({"run", "--listen=http=tcp:[::1]:80", "--takes_over", "--listen",
+              "a=unix:/x=y", "--", "server", "--listen=own"});
+  EXPECT_EQ(command.verb, Verb::kRun);
+  EXPECT_EQ(command.listeners,
+            (std::vector<std::pair<std::string, std::string>>{
+                {"http", "tcp:[::1]:80"}, {"a", "unix:/x=y"}}));
+  EXPECT_TRUE(command.takes_over);
+  EXPECT_EQ(command.command,
+            (std::vector<std::string>{"server", "--listen=own"}));
+  EXPECT_FALSE(Parsed({"run", "--", "server"}).takes_over);
+
+  EXPECT_THAT(Complaint({"run"}), HasSubstr("-- COMMAND"));
+  EXPECT_THAT(Complaint({"run", "--"}), HasSubstr("needs a command"));
+  for (const absl::string_view wrong :
+       {"--listen=tcp:a:80", "--listen==tcp:a:80", "--listen=a:b=tcp:a:80",
+        "--listen=a b=tcp:a:80", "--listen=http"}) {
+    EXPECT_THAT(Complaint({"run", wrong, "--", "x"}),
+                HasSubstr("--listen is NAME=ADDR"))
+        << wrong;
   }
 }
 
@@ -280,7 +305,8 @@ TEST(ModelOfCommandTest, HasWhatCanBeCompleted) {
     const OptionModel* const help = Find(verb.options, "--help");
     ASSERT_NE(help, nullptr);
     EXPECT_FALSE(help->takes_value);
-    EXPECT_EQ(verb.runs_command, verb.name == "rehearse");
+    EXPECT_EQ(verb.runs_command,
+              verb.name == "rehearse" || verb.name == "run");
     if (verb.name == "completion") {
       EXPECT_EQ(verb.values, (std::vector<std::string>{"bash", "zsh", "fish"}));
     }

@@ -1,8 +1,11 @@
 #include "tools/command_options.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -178,6 +181,33 @@ OptionText Session() {
   return option;
 }
 
+OptionText Listener() {
+  OptionText option = TextOption(
+      "--listen", "NAME=ADDR",
+      "where to listen: tcp:HOST:PORT, tcp:[V6]:PORT or\n"
+      "unix:/PATH, and its name for COMMAND; may be given\n"
+      "several times",
+      [](const std::string& value, CommandLine& line) {
+        const size_t end = value.find('=');
+        const std::string name = value.substr(0, end);
+        // As systemd has it: the names are separated by colons.
+        const bool plain =
+            !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+              return absl::ascii_isgraph(static_cast<unsigned char>(c)) &&
+                     c != ':';
+            });
+        if (end == std::string::npos || !plain) {
+          return absl::InvalidArgumentError(absl::StrCat(
+              "--listen is NAME=ADDR, where NAME is a word without ':', not '",
+              value, "'"));
+        }
+        line.listeners.emplace_back(name, value.substr(end + 1));
+        return absl::OkStatus();
+      });
+  option.takes_several = true;
+  return option;
+}
+
 OptionText Argument(std::string name, std::vector<std::string> choices,
                     Set set) {
   OptionText argument = TextOption(std::move(name), "WORD", "", std::move(set));
@@ -226,6 +256,14 @@ Options OwnOptions(Verb verb) {
                    "when it ends by itself, 1h unless it is given, at\n"
                    "most 168h",
                    kLongestLock, "168h", &CommandLine::expiry)};
+    case Verb::kRun:
+      return {Listener(),
+              TextOption("--takes_over", "",
+                         "COMMAND takes over from the one that runs, and ends\n"
+                         "that by itself: a service built with handoff",
+                         Flag([](CommandLine & line) -> auto& {
+                           return line.takes_over;
+                         }))};
     case Verb::kAccept:
       return {Argument(
           "accept", {"on", "off"},
@@ -256,7 +294,9 @@ std::vector<OptionText> CommandOptions() {
 
 std::vector<OptionText> VerbOptions(Verb verb) {
   Options options = OwnOptions(verb);
-  if (verb == Verb::kHelp || verb == Verb::kCompletion) return options;
+  if (verb == Verb::kHelp || verb == Verb::kCompletion || verb == Verb::kRun) {
+    return options;
+  }
   if (verb == Verb::kStatus || verb == Verb::kList || verb == Verb::kLedger ||
       verb == Verb::kUpgrade || verb == Verb::kRehearse) {
     AddSocket(options);

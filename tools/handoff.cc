@@ -24,6 +24,7 @@
 #include "tools/completion.h"
 #include "tools/output.h"
 #include "tools/progress_bar.h"
+#include "tools/run_service.h"
 
 namespace handoff {
 namespace {
@@ -193,7 +194,8 @@ ExitCode AskSocket(const CommandLine& command, v1::Query::Kind kind) {
   }
 }
 
-ExitCode Run(const CommandLine& command) {
+int Run(const CommandLine& command) {
+  if (command.verb == Verb::kRun) return RunService(command);
   if (command.verb == Verb::kHelp) return Print(HelpText(command.topic));
   if (command.verb == Verb::kCompletion) {
     return Print(CompletionScript(command.shell, ModelOfCommand()));
@@ -213,7 +215,7 @@ ExitCode Run(const CommandLine& command) {
   }
 }
 
-ExitCode Main(const std::vector<absl::string_view>& arguments) {
+int Main(const std::vector<absl::string_view>& arguments) {
   // A reader that goes away is then an error of write(), which Print() knows.
   ::signal(SIGPIPE, SIG_IGN);
   const absl::StatusOr<CommandLine> command = ParseCommandLine(arguments);

@@ -94,6 +94,19 @@ earlier lock.
      R"(Has the service accept new connections, or not: what connects meanwhile waits
 in the kernel's queue. A successor accepts.
 )"},
+    {Verb::kRun, "run",
+     "[--listen=NAME=ADDR]... [--takes_over]\n"
+     "                   -- COMMAND [ARGUMENT...]",
+     "runs a service, as process 1 of a container",
+     R"(Binds the addresses, runs COMMAND with the sockets, as systemd's socket
+activation gives them, and stays: starts it again after a crash, after a pause
+that grows, while clients wait in the queue; passes on signals; reaps what is
+left of any process. On SIGUSR2 or SIGHUP it starts COMMAND once more, and when
+that has lived for a second, ends the first one by SIGTERM; or, with
+--takes_over, leaves that to the service. On SIGTERM the service ends, and this
+command with its exit code, or with 128 and the number of the signal that killed
+it.
+)"},
     {Verb::kCompletion, "completion", "bash|zsh|fish",
      "a shell's code that completes this command",
      R"(Prints code for a shell, with which it completes the verbs and options of this

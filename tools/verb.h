@@ -20,6 +20,7 @@ enum class Verb {
   kLock,
   kUnlock,
   kAccept,
+  kRun,
 };
 
 // What help says of a verb beside its options.
