@@ -83,6 +83,8 @@ class Giving {
   // The successor only wants to know whether it could: nothing is given away.
   bool rehearsal() const { return machine_->hello().rehearsal(); }
   bool committed() const { return machine_->committed(); }
+  // The same by the word, so before the successor's frame has come.
+  bool decided() const { return word_.Load() == Outcome::kCommitted; }
   uint64_t handoff_id() const { return machine_->offer().handoff_id(); }
   bool rolled_back() const { return machine_->rolled_back(); }
   // Empty where it was aborted, or is over.

@@ -24,6 +24,12 @@ constexpr absl::Duration kAcceptPause = absl::Milliseconds(100);
 // How long one answer to a tool may take.
 constexpr absl::Duration kAnswerTime = absl::Seconds(10);
 
+// Whoever connects when a successor serves is its caller, also where we have not
+// heard of it yet: we would tell what was.
+bool LeavesCallers(const Giving* giving) {
+  return giving != nullptr && giving->decided() && !giving->rolled_back();
+}
+
 }  // namespace
 
 Process::~Process() {
@@ -75,8 +81,8 @@ void Process::Run() {
   while (true) {
     absl::Time now = MonotonicNow();
     std::vector<pollfd> polled = {{wake_.fd(), POLLIN, 0}};
-    const bool accepts = in_charge() && callers_.size() < kMaxCallers &&
-                         now >= accept_again_;
+    const bool accepts = in_charge() && !LeavesCallers(giving_.get()) &&
+                         callers_.size() < kMaxCallers && now >= accept_again_;
     polled.push_back({accepts ? listener : -1, POLLIN, 0});
     for (const Caller& caller : callers_) {
       polled.push_back({caller.channel.fd(), POLLIN, 0});
@@ -132,7 +138,7 @@ absl::Time Process::NextWake(absl::Time now) const {
 }
 
 void Process::Accept(absl::Time now) {
-  while (callers_.size() < kMaxCallers) {
+  while (callers_.size() < kMaxCallers && !LeavesCallers(giving_.get())) {
     UniqueFd socket(::accept4(belongings_.named.front().fd->get(), nullptr,
                               nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!socket) {

@@ -4,8 +4,10 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <future>
 #include <map>
 #include <string>
 #include <vector>
@@ -369,6 +371,27 @@ TEST_F(ControlTest, TheStatusAndTheInventoryAreWhatIsThere) {
   }
   EXPECT_EQ(items, Texts({"handoff-listener handoff", "listener toy",
                           "blob counters", "session toy"}));
+}
+
+TEST_F(ControlTest, FromTheCommitOnToolsAreAnsweredByTheSuccessor) {
+  ToyProcess first(With());
+  ASSERT_TRUE(first.WaitReady()) << first.Said();
+  // Before it says so.
+  ToyProcess second(With({{"fault", "state committed:stop"}}));
+  ASSERT_NE(second.WaitFor("fault "), "") << second.Said();
+  const absl::Time deadline = absl::Now() + kPatience;
+  while (!second.Stopped() && absl::Now() < deadline) {
+  }
+  auto answer = std::async(std::launch::async, [&] {
+    return handoff::Ask(folder_ / "h", v1::Query::STATUS, kPatience);
+  });
+  EXPECT_EQ(answer.wait_for(std::chrono::milliseconds(200)),
+            std::future_status::timeout)
+      << "the predecessor tells what was";
+  second.Signal(SIGCONT);
+  const auto reply = answer.get();
+  ASSERT_TRUE(reply.ok()) << reply.status() << second.Said();
+  EXPECT_EQ(reply->status().pid(), second.pid());
 }
 
 TEST_F(ControlTest, AUnixListenerIsListedWithThePathThatClientsUse) {
