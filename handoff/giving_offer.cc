@@ -13,6 +13,7 @@
 
 #include "absl/time/clock.h"
 #include "google/protobuf/descriptor.pb.h"
+#include "handoff/clock.h"
 #include "handoff/fd/memfd.h"
 #include "handoff/giving.h"
 
@@ -80,7 +81,9 @@ absl::StatusOr<std::unique_ptr<Giving>> Giving::Create(const Process& process,
 
   std::unique_ptr<Giving> giving(new Giving(
       process, std::move(channel), SharedOutcome(*std::move(word))));
-  giving->started_ = absl::Now();
+  // One instant by both clocks, or a phase may be told to begin in the future.
+  const absl::Time wall = absl::Now();
+  giving->started_ = wall - (MonotonicNow() - now);
   giving->begun_ = now;
   PredecessorMachine::Config config;
   config.deadlines = process.options->deadlines;
