@@ -207,9 +207,11 @@ class Watcher : public ::grpc::ClientReadReactor<WatchEventsResponse> {
   ::grpc::Status status_;
 };
 
-absl::Duration Median(std::vector<absl::Duration> some) {
+// What else the machine does makes a blackout longer and never shorter, so the
+// quarter that had least of it is the one to compare.
+absl::Duration LowerQuartile(std::vector<absl::Duration> some) {
   std::sort(some.begin(), some.end());
-  return some[some.size() / 2];
+  return some[some.size() / 4];
 }
 
 // A hundred of them, and one more who has left.
@@ -247,7 +249,7 @@ class Hundred {
 };
 
 TEST_F(Watching, AHundredWatchersCostNoBlackoutAndOneWhoLeavesCostsNothing) {
-  constexpr int kRounds = 14;
+  constexpr int kRounds = 16;
   Start();
   // Sessions, so that there is a blackout to measure.
   std::vector<Client> clients;
@@ -256,7 +258,7 @@ TEST_F(Watching, AHundredWatchersCostNoBlackoutAndOneWhoLeavesCostsNothing) {
     clients.back().Send("GET /whoami HTTP/1.1\r\nhost: x\r\n\r\n");
     ASSERT_EQ(clients.back().ReadResponse().status, 200);
   }
-  // By turns, so that what else the machine does hits both alike.
+  // By turns, so that it hits both alike.
   std::vector<absl::Duration> blackouts[2];
   for (int i = 0; i < kRounds; ++i) {
     const bool watched = i % 2 == 1;
@@ -267,11 +269,11 @@ TEST_F(Watching, AHundredWatchersCostNoBlackoutAndOneWhoLeavesCostsNothing) {
     blackouts[watched].push_back(Blackout(client));
     if (watched) hundred->AwaitEnd();
   }
-  const absl::Duration without = Median(blackouts[0]);
-  const absl::Duration with = Median(blackouts[1]);
-  RecordProperty("median_without", absl::FormatDuration(without));
-  RecordProperty("median_with", absl::FormatDuration(with));
-  EXPECT_LE(with, 2 * without + absl::Milliseconds(3))
+  const absl::Duration without = LowerQuartile(blackouts[0]);
+  const absl::Duration with = LowerQuartile(blackouts[1]);
+  RecordProperty("quartile_without", absl::FormatDuration(without));
+  RecordProperty("quartile_with", absl::FormatDuration(with));
+  EXPECT_LE(with, 2 * without + absl::Milliseconds(2))
       << "without: " << absl::FormatDuration(without)
       << ", with a hundred watchers: " << absl::FormatDuration(with);
 }
