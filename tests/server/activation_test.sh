@@ -13,8 +13,12 @@ fail() {
   exit 1
 }
 
-# Listens at once; executes the server when the first client has come.
+# Listens at once; executes the server when the first client has come. It passes
+# on no other variable, and a sanitizer needs its own.
 systemd-socket-activate --listen="$folder/http" --fdname=http \
+  ${ASAN_OPTIONS:+"--setenv=ASAN_OPTIONS=$ASAN_OPTIONS"} \
+  ${UBSAN_OPTIONS:+"--setenv=UBSAN_OPTIONS=$UBSAN_OPTIONS"} \
+  ${TSAN_OPTIONS:+"--setenv=TSAN_OPTIONS=$TSAN_OPTIONS"} \
   "$server" --http="unix:$folder/http" --handoff="$folder/h" --watch=100ms \
   >"$folder/log" 2>&1 &
 first=$!
