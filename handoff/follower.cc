@@ -13,17 +13,31 @@ constexpr size_t kReadAtOnce = 64;
 
 }  // namespace
 
+Follower::Follower(Control& control, bool under_way)
+    : control_(control), after_(control.events().last()) {
+  if (!under_way) return;
+  const v1::Status status = control.GetStatus();
+  if (status.has_handoff() && !status.handoff().rehearsal() &&
+      status.handoff().phase() != "watch") {
+    id_ = status.handoff().handoff_id();
+  }
+}
+
+void Follower::Forget() {
+  id_ = 0;
+  rehearsal_ = false;
+}
+
 absl::optional<v1::HandoffProgress> Follower::Step(absl::Time deadline) {
   control_.events().WaitFor(after_, deadline);
   ReadEvents();
   if (quiet_) return absl::nullopt;
   status_ = control_.GetStatus();
+  if (!status_.has_handoff()) return absl::nullopt;
   const v1::HandoffProgress& progress = status_.handoff();
+  if (progress.handoff_id() == id_ && progress.rehearsal()) rehearsal_ = true;
   const absl::Time now = absl::Now();
-  if (!status_.has_handoff() || progress.handoff_id() != id_ ||
-      now - told_at_ < kBetween) {
-    return absl::nullopt;
-  }
+  if (now - told_at_ < kBetween) return absl::nullopt;
   std::string text = progress.SerializeAsString();
   if (text == told_) return absl::nullopt;
   told_ = std::move(text);

@@ -11,14 +11,14 @@
 
 namespace handoff {
 
-// Looks at a process's events and status until the handoff that is begun has
-// come to its end, without touching it: from the quiesce to the commit it asks
-// the process nothing. Make it before what begins the handoff, so that no event
-// is missed. For one thread.
+// Looks at a process's events and status until a handoff has come to its end,
+// without touching it: from the quiesce to the commit it asks the process
+// nothing. Make it before what begins the handoff, so that no event is missed.
+// For one thread.
 class Follower {
  public:
-  explicit Follower(Control& control)
-      : control_(control), after_(control.events().last()) {}
+  // Follows the next handoff, or, with `under_way`, the one that is.
+  explicit Follower(Control& control, bool under_way = false);
 
   // Waits for what happens next, or until `deadline`. How far the handoff is,
   // where it has got further since, and at most ten times a second.
@@ -26,6 +26,9 @@ class Follower {
 
   // Once it has come to its end; without its entries.
   const v1::LedgerHandoff* Result() const;
+  // Whether it is somebody's rehearsal; and follows the next one.
+  bool rehearsal() const { return rehearsal_; }
+  void Forget();
   // How the successor that was started has ended, where it began no handoff.
   const std::string& child_ended() const { return child_ended_; }
 
@@ -36,6 +39,7 @@ class Follower {
   Control& control_;
   uint64_t after_;
   uint64_t id_ = 0;
+  bool rehearsal_ = false;
   bool quiet_ = false;
   v1::Status status_;
   std::string child_ended_;

@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstddef>
-#include <cstdint>
 #include <thread>
 #include <utility>
 
@@ -16,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "absl/types/optional.h"
 #include "handoff/fd/unique_fd.h"
+#include "handoff/follower.h"
 #include "handoff/integrations/admin/admin_messages.h"
 #include "handoff/integrations/admin/operator_calls.h"
 #include "handoff/integrations/admin/problem.h"
@@ -31,7 +30,6 @@ constexpr absl::Duration kBetween = absl::Milliseconds(100);
 // Of a rehearsal whose caller named no deadline: as long as staging may take,
 // by default, and a little.
 constexpr absl::Duration kLongestRehearsal = absl::Seconds(90);
-constexpr size_t kReadAtOnce = 64;
 
 absl::Status Wrong(absl::string_view what, absl::string_view remedy) {
   return Problem(absl::StatusCode::kInvalidArgument, "ARGUMENT", what, remedy);
@@ -76,104 +74,24 @@ std::string Arguments(const StartHandoffRequest& request) {
                           : Quoted(request.executable()));
 }
 
-// Looks at the log and the status until the handoff has come to its end.
-class Follower {
- public:
-  Follower(Control& control, const HandoffListener& listener)
-      : control_(control),
-        listener_(listener),
-        after_(control.events().last()) {
-    const v1::Status status = control.GetStatus();
-    if (status.has_handoff() && !status.handoff().rehearsal() &&
-        status.handoff().phase() != "watch") {
-      id_ = status.handoff().handoff_id();
-    }
-  }
-
-  // What is under way already; 0: nothing.
-  uint64_t id() const { return id_; }
-
-  // Waits for what happens next, a tenth of a second at the most, and tells the
-  // listener how far it is. Why that is to give up, which counts only where
-  // there is nothing to tell it yet: what ends the endpoint comes after a
-  // result, and both may have come in this step.
-  absl::Status Step() {
-    control_.events().WaitFor(after_, absl::Now() + kBetween);
-    const absl::Status leave = listener_.leave();
-    ReadEvents();
-    if (quiet_) return leave;
-    status_ = control_.GetStatus();
-    if (!leave.ok() || !status_.has_handoff()) return leave;
-    const v1::HandoffProgress& progress = status_.handoff();
-    if (progress.handoff_id() == id_ && progress.rehearsal()) rehearsal_ = true;
-    return Tell(progress);
-  }
-
-  // Once it has come to its end.
-  const v1::LedgerHandoff* Result() const {
-    if (quiet_ || id_ == 0 || !status_.has_last_handoff()) return nullptr;
-    const v1::LedgerHandoff& last = status_.last_handoff();
-    return last.handoff_id() == id_ ? &last : nullptr;
-  }
-  // Somebody rehearsed: that is not what a waiting operator waits for.
-  bool rehearsal() const { return rehearsal_; }
-  void Forget() {
-    id_ = 0;
-    rehearsal_ = false;
-  }
-  // How the successor that was started has ended, where it began no handoff.
-  const std::string& child_ended() const { return child_ended_; }
-
- private:
-  void ReadEvents() {
-    while (true) {
-      const EventLog::Batch batch = control_.events().Read(after_, kReadAtOnce);
-      if (batch.events.empty()) return;
-      for (const v1::EventRecord& event : batch.events) Note(event);
-      after_ = batch.events.back().sequence();
-    }
-  }
-
-  void Note(const v1::EventRecord& event) {
-    const std::string& kind = event.kind();
-    if (kind == "handoff-begun" && id_ == 0) id_ = event.handoff_id();
-    if (kind == "quiescing") quiet_ = true;
-    if (kind == "released" || kind == "aborted" || kind == "rolled-back" ||
-        kind == "watch-ended") {
-      quiet_ = false;
-    }
-    if (kind == "child-ended" && id_ == 0) child_ended_ = event.text();
-  }
-
-  // On every change; Step() sees to it that this is not too often.
-  absl::Status Tell(const v1::HandoffProgress& progress) {
-    const absl::Time now = absl::Now();
-    if (now - told_at_ < kBetween) return absl::OkStatus();
-    StartHandoffResponse response;
-    *response.mutable_progress() = ToAdmin(progress);
-    std::string text = response.SerializeAsString();
-    if (text == told_) return absl::OkStatus();
-    told_ = std::move(text);
-    told_at_ = now;
-    return listener_.write(response) ? absl::OkStatus() : CallerHasLeft();
-  }
-
-  Control& control_;
-  const HandoffListener& listener_;
-  uint64_t after_;
-  uint64_t id_ = 0;
-  bool rehearsal_ = false;
-  bool quiet_ = false;
-  v1::Status status_;
-  std::string child_ended_;
-  std::string told_;
-  absl::Time told_at_ = absl::InfinitePast();
-};
+// Waits for what happens next, a tenth of a second at the most, and tells the
+// listener how far it is. Why that is to give up, which counts only where there
+// is nothing to tell it yet: what ends the endpoint comes after a result, and
+// both may have come in this step.
+absl::Status Step(Follower& follower, const HandoffListener& listener) {
+  const absl::Status leave = listener.leave();
+  const absl::Time now = absl::Now();
+  const auto progress = follower.Step(leave.ok() ? now + kBetween : now);
+  if (!leave.ok() || !progress.has_value()) return leave;
+  StartHandoffResponse response;
+  *response.mutable_progress() = ToAdmin(*progress);
+  return listener.write(response) ? absl::OkStatus() : CallerHasLeft();
+}
 
 absl::Status Follow(Follower& follower, bool wait,
                     const HandoffListener& listener) {
   while (true) {
-    const absl::Status step = follower.Step();
+    const absl::Status step = Step(follower, listener);
     const v1::LedgerHandoff* result = follower.Result();
     if (wait && follower.rehearsal()) {
       if (result != nullptr) follower.Forget();
@@ -216,7 +134,7 @@ absl::Status Rehearse(Follower& follower, const Executables& executables,
     done = true;
   });
   absl::Status told;
-  while (!done && told.ok()) told = follower.Step();
+  while (!done && told.ok()) told = Step(follower, listener);
   // Nobody is there to hear of it, or the process ends.
   if (!told.ok()) ::eventfd_write(give_up.get(), 1);
   thread.join();
@@ -286,7 +204,7 @@ absl::Status StartHandoff(Control& control, const Caller& caller,
                 status = CheckState(control.GetStatus(), wait);
                 if (!status.ok()) return status;
                 // Before it begins, so that no event is missed.
-                follower.emplace(control, listener);
+                follower.emplace(control, /*under_way=*/true);
                 if (wait || request.rehearse()) return absl::OkStatus();
                 return control.StartSuccessor(executable);
               });
