@@ -1,5 +1,6 @@
 #include "handoff/integrations/admin/call_threads.h"
 
+#include <system_error>
 #include <utility>
 
 namespace handoff {
@@ -9,8 +10,12 @@ bool CallThreads::Run(std::function<void()> call) {
   if (stopped_) return false;
   if (queue_.size() >= idle_) {  // none of them is free for this one
     if (threads_.size() < most_threads_) {
+      try {
+        threads_.emplace_back([this] { Loop(); });
+      } catch (const std::system_error&) {
+        return false;  // this process can have no more of them
+      }
       ++idle_;  // until it takes something
-      threads_.emplace_back([this] { Loop(); });
     } else if (queue_.size() - idle_ >= most_queued_) {
       return false;
     }

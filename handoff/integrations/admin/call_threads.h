@@ -20,7 +20,8 @@ class CallThreads {
   // As Stop().
   ~CallThreads() { Stop(); }
 
-  // False where every thread is busy and the queue is full, or after Stop().
+  // False where every thread is busy and the queue is full, where there can be
+  // no more threads, or after Stop().
   bool Run(std::function<void()> call);
   // Returns when everything that was given to Run() has run.
   void Stop();

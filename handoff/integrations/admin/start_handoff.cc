@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -127,12 +128,19 @@ absl::Status Rehearse(Follower& follower, const Executables& executables,
   }
   absl::StatusOr<Rehearsal> found = absl::UnknownError("");
   std::atomic<bool> done{false};
-  std::thread thread([&] {
-    found = ::handoff::Rehearse(
-        command, ::getpid(),
-        std::min(deadline, absl::Now() + kLongestRehearsal), give_up.get());
-    done = true;
-  });
+  std::thread thread;
+  try {
+    thread = std::thread([&] {
+      found = ::handoff::Rehearse(
+          command, ::getpid(),
+          std::min(deadline, absl::Now() + kLongestRehearsal), give_up.get());
+      done = true;
+    });
+  } catch (const std::system_error& error) {
+    return WithRemedy(
+        absl::ResourceExhaustedError(absl::StrCat("no thread: ", error.what())),
+        "rehearsing");
+  }
   absl::Status told;
   while (!done && told.ok()) told = Step(follower, listener);
   // Nobody is there to hear of it, or the process ends.
