@@ -54,7 +54,8 @@ absl::Status ResolveError(int error, int system_error,
 }
 
 absl::StatusOr<UniqueFd> BindTcp(absl::string_view address,
-                                 absl::string_view rest, int backlog) {
+                                 absl::string_view rest,
+                                 const ListenOptions& options) {
   const size_t colon = rest.rfind(':');
   if (colon == absl::string_view::npos) return Malformed(address, "no port");
   std::string host(rest.substr(0, colon));
@@ -101,12 +102,17 @@ absl::StatusOr<UniqueFd> BindTcp(absl::string_view address,
       0) {
     return SocketError(errno, "setsockopt(SO_REUSEADDR) for", address);
   }
+  if (options.reuse_port &&
+      ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) <
+          0) {
+    return SocketError(errno, "setsockopt(SO_REUSEPORT) for", address);
+  }
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&target), length) <
       0) {
     return SocketError(errno, "bind", address);
   }
   // EADDRINUSE here: with SO_REUSEADDR two may bind, but only one listen.
-  if (::listen(socket.get(), backlog) < 0) {
+  if (::listen(socket.get(), options.backlog) < 0) {
     return SocketError(errno, "listen at", address);
   }
   return socket;
@@ -152,13 +158,17 @@ absl::StatusOr<UniqueFd> BindUnix(absl::string_view address,
 
 }  // namespace
 
-absl::StatusOr<UniqueFd> BindListener(absl::string_view address, int backlog) {
+absl::StatusOr<UniqueFd> BindListener(absl::string_view address,
+                                      const ListenOptions& options) {
   absl::string_view rest = address;
   if (absl::ConsumePrefix(&rest, "tcp:")) {
-    return BindTcp(address, rest, backlog);
+    return BindTcp(address, rest, options);
   }
   if (absl::ConsumePrefix(&rest, "unix:")) {
-    return BindUnix(address, rest, backlog);
+    if (options.reuse_port) {
+      return Malformed(address, "only a TCP address can be shared");
+    }
+    return BindUnix(address, rest, options.backlog);
   }
   return Malformed(address, "neither tcp: nor unix:");
 }

@@ -7,6 +7,13 @@
 
 namespace handoff {
 
+struct ListenOptions {
+  int backlog = 4096;
+  // TCP: shares the address with others of this user that share it as well
+  // (SO_REUSEPORT, socket(7)).
+  bool reuse_port = false;
+};
+
 // A listening stream socket, non-blocking and CLOEXEC, at "tcp:HOST:PORT",
 // "tcp:[v6]:PORT" (port 0: the kernel picks one) or "unix:/path". HOST is an
 // address or a name; a name's first address is taken. TCP sockets get
@@ -15,12 +22,12 @@ namespace handoff {
 // processes that replace one stale path at the same instant are not told apart.
 //
 // INVALID_ARGUMENT  the address is malformed, or abstract ("unix:@name"), or a
-//                   path longer than 107 bytes
+//                   path longer than 107 bytes, or not to be shared
 // ALREADY_EXISTS    the address is in use, or the path is that of another file
 // NOT_FOUND         the host name or the socket's folder does not exist
 // other codes       by absl::ErrnoToStatus
 absl::StatusOr<UniqueFd> BindListener(absl::string_view address,
-                                      int backlog = 4096);
+                                      const ListenOptions& options = {});
 
 }  // namespace handoff
 
