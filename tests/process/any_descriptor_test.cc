@@ -30,9 +30,12 @@ namespace {
 
 constexpr char kSuccessor[] = "--successor";
 
-Options AtFolder(const TempFolder& folder) {
+Options AtPath(const std::string& path) {
   Options options;
-  options.path = folder / "s";
+  options.path = path;
+  // None of which is to expire.
+  options.deadlines.hello = options.deadlines.quiesce =
+      options.deadlines.frozen = absl::Seconds(30);
   return options;
 }
 
@@ -40,9 +43,7 @@ Options AtFolder(const TempFolder& folder) {
 // of its use once it is told that the predecessor is gone.
 absl::Status UseWhatIsTaken(const std::string& path, const std::string& row,
                             const std::string& folder) {
-  Options options;
-  options.path = path;
-  auto handoff = Handoff::Start(options);
+  auto handoff = Handoff::Start(AtPath(path));
   if (!handoff.ok()) return handoff.status();
   const absl::StatusOr<int> fd =
       (*handoff)->Descriptor("it", []() -> absl::StatusOr<UniqueFd> {
@@ -121,7 +122,7 @@ TEST_P(AnyDescriptorTest, MovesAsTheTableSays) {
   const TempFolder folder;   // of the row
   const TempFolder meeting;  // of the two processes
   const auto row = DescriptorRows().at(GetParam())();
-  Options options = AtFolder(meeting);
+  Options options = AtPath(meeting / "s");
   options.deadlines.watch = absl::Milliseconds(1);
   auto handoff = Handoff::Start(options);
   ASSERT_TRUE(handoff.ok()) << handoff.status();
@@ -162,7 +163,7 @@ INSTANTIATE_TEST_SUITE_P(Kinds, AnyDescriptorTest,
 // The kernel would refuse it in the middle of a handoff.
 TEST(RefusedDescriptorTest, AnIoUringIsRefusedWhereItIsNamed) {
   const TempFolder meeting;
-  auto handoff = Handoff::Start(AtFolder(meeting));
+  auto handoff = Handoff::Start(AtPath(meeting / "s"));
   ASSERT_TRUE(handoff.ok()) << handoff.status();
   io_uring_params params = {};
   UniqueFd ring(static_cast<int>(::syscall(SYS_io_uring_setup, 4, &params)));
@@ -189,7 +190,8 @@ int main(int argc, char** argv) {
   if (argc == 5 && argv[1] == std::string(handoff::kSuccessor)) {
     const absl::Status status =
         handoff::UseWhatIsTaken(argv[2], argv[3], argv[4]);
-    if (!status.ok()) std::cout << status << std::endl;
+    // Also where nobody comes to read its output.
+    if (!status.ok()) std::cerr << status << std::endl;
     return status.ok() ? 0 : 1;
   }
   testing::InitGoogleTest(&argc, argv);

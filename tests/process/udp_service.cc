@@ -87,6 +87,9 @@ int RunUdpService(const std::string& path, int socket, int ready) {
   Answerer answerer;  // outlives the Handoff
   Options options;
   options.path = path;
+  // None of which is to expire.
+  options.deadlines.hello = options.deadlines.quiesce =
+      options.deadlines.frozen = absl::Seconds(30);
   options.deadlines.watch = absl::Milliseconds(1);
   auto handoff = Handoff::Start(options);
   if (!handoff.ok()) {

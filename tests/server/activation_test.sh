@@ -28,8 +28,10 @@ for ((i = 0; i < 300; ++i)); do
   sleep 0.1
 done
 
+# The path is there a moment before somebody listens.
 whoami() {
-  curl --silent --show-error --max-time 30 --unix-socket "$folder/http" \
+  curl --silent --show-error --max-time 30 --retry 10 --retry-connrefused \
+    --unix-socket "$folder/http" \
     http://localhost/whoami || fail "$1"
 }
 [[ $(whoami "the first client") == *"\"pid\":$first,"*'"generation":1'* ]] ||
