@@ -50,8 +50,9 @@ class IgnoringForAMoment {
   IgnoringForAMoment(const IgnoringForAMoment&) = delete;
   IgnoringForAMoment& operator=(const IgnoringForAMoment&) = delete;
   ~IgnoringForAMoment() {
-    for (const auto& [signal, before] : before_) {
-      ::sigaction(signal, &before, nullptr);
+    // Backwards: of a signal that is named twice, the first is what was.
+    for (auto it = before_.rbegin(); it != before_.rend(); ++it) {
+      ::sigaction(it->first, &it->second, nullptr);
     }
   }
 
@@ -162,8 +163,7 @@ absl::StatusOr<Child> Spawn(const std::string& executable,
 
   std::unique_lock<std::mutex> lock(ignored_mu);
   SpawnSettings settings;
-  if (const int error = settings.Set(child_end.get(), rehearsal);
-      error != 0) {
+  if (const int error = settings.Set(child_end.get(), rehearsal); error != 0) {
     return absl::ErrnoToStatus(error, "posix_spawn's settings");
   }
   const std::vector<std::string> environment = ChildEnvironment(

@@ -5,6 +5,7 @@
 #include <semaphore.h>
 #include <string.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <system_error>
@@ -61,6 +62,9 @@ absl::StatusOr<std::unique_ptr<UpgradeSignals>> UpgradeSignals::Install(
           absl::StrCat(signal, " is no signal from 1 to ", SIGRTMIN - 1));
     }
   }
+  // Twice is once: what was before it is remembered, and put back.
+  std::sort(signals.begin(), signals.end());
+  signals.erase(std::unique(signals.begin(), signals.end()), signals.end());
   if (installed.exchange(true)) {
     return absl::AlreadyExistsError("there is an UpgradeSignals");
   }
