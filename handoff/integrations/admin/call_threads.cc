@@ -8,20 +8,24 @@ namespace handoff {
 bool CallThreads::Run(std::function<void()> call) {
   std::lock_guard<std::mutex> lock(mu_);
   if (stopped_) return false;
-  if (queue_.size() >= idle_) {  // none of them is free for this one
-    if (threads_.size() < most_threads_) {
-      try {
-        threads_.emplace_back([this] { Loop(); });
-      } catch (const std::system_error&) {
-        return false;  // this process can have no more of them
-      }
-      ++idle_;  // until it takes something
-    } else if (queue_.size() - idle_ >= most_queued_) {
-      return false;
-    }
+  // None of them is free for this one: it needs another, or waits.
+  if (queue_.size() >= idle_ && !AddThread() &&
+      (threads_.empty() || queue_.size() - idle_ >= most_queued_)) {
+    return false;
   }
   queue_.push_back(std::move(call));
   changed_.notify_one();
+  return true;
+}
+
+bool CallThreads::AddThread() {
+  if (threads_.size() >= most_threads_) return false;
+  try {
+    threads_.emplace_back([this] { Loop(); });
+  } catch (const std::system_error&) {
+    return false;  // this process can have no more of them
+  }
+  ++idle_;  // until it takes something
   return true;
 }
 

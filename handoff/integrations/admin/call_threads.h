@@ -20,13 +20,15 @@ class CallThreads {
   // As Stop().
   ~CallThreads() { Stop(); }
 
-  // False where every thread is busy and the queue is full, where there can be
-  // no more threads, or after Stop().
+  // False where every thread is busy and the queue is full, where there is none
+  // and none can be made, or after Stop().
   bool Run(std::function<void()> call);
   // Returns when everything that was given to Run() has run.
   void Stop();
 
  private:
+  // With the lock. False where there can be no more.
+  bool AddThread();
   void Loop();
 
   const size_t most_threads_;

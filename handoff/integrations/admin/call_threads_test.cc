@@ -41,5 +41,19 @@ TEST(CallThreadsTest, ACallForWhichNoThreadCanBeMadeIsRefusedAndTheNextRuns) {
   ran.get_future().get();
 }
 
+TEST(CallThreadsTest, WhereNoSecondThreadCanBeMadeACallWaitsForTheFirst) {
+  std::promise<void> go;
+  std::promise<void> ran;
+  CallThreads threads(/*threads=*/2, /*queue=*/1);
+  ASSERT_TRUE(threads.Run([wait = go.get_future().share()] { wait.wait(); }));
+  {
+    const NoMoreThreads none;
+    // Whether or not the first has been taken from the queue.
+    EXPECT_TRUE(threads.Run([&ran] { ran.set_value(); }));
+  }
+  go.set_value();
+  ran.get_future().get();
+}
+
 }  // namespace
 }  // namespace handoff
