@@ -279,9 +279,7 @@ TEST_F(ControlTest, AnAbortSaysWhereASuccessorHasNotGoneInTime) {
   ASSERT_EQ(client.Ask("echo a"), "echo a");
   ToyProcess second(With({{"fault", "hook restore:stop"}}));
   ASSERT_NE(second.WaitFor("fault "), "") << second.Said();
-  const absl::Time deadline = absl::Now() + kPatience;
-  while (!second.Stopped() && absl::Now() < deadline) {
-  }
+  ASSERT_TRUE(second.WaitStopped()) << second.Said();
   EXPECT_EQ(Ask(first, "abort 10 hurry"),
             "DEADLINE_EXCEEDED: the handoff was told to abort and has not "
             "ended yet");
@@ -379,9 +377,7 @@ TEST_F(ControlTest, FromTheCommitOnToolsAreAnsweredByTheSuccessor) {
   // Before it says so.
   ToyProcess second(With({{"fault", "state committed:stop"}}));
   ASSERT_NE(second.WaitFor("fault "), "") << second.Said();
-  const absl::Time deadline = absl::Now() + kPatience;
-  while (!second.Stopped() && absl::Now() < deadline) {
-  }
+  ASSERT_TRUE(second.WaitStopped()) << second.Said();
   auto answer = std::async(std::launch::async, [&] {
     return handoff::Ask(folder_ / "h", v1::Query::STATUS, kPatience);
   });

@@ -136,6 +136,15 @@ bool ToyProcess::Stopped() const {
          info.si_pid == pid_;
 }
 
+bool ToyProcess::WaitStopped() const {
+  const absl::Time deadline = absl::Now() + kPatience;
+  while (!Stopped()) {
+    if (absl::Now() > deadline) return false;
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  return true;
+}
+
 bool ToyProcess::Has(const std::string& start) const {
   for (const std::string& line : lines_) {
     if (absl::StartsWith(line, start)) return true;

@@ -62,8 +62,9 @@ class ToyProcess {
   int output() const { return output_->fd(); }
   // Whether it has ended; its last lines may be still to be read.
   bool Ended() const;
-  // Whether it is stopped by a signal.
+  // Whether it is stopped by a signal; and waits until it is.
   bool Stopped() const;
+  bool WaitStopped() const;
   // Whether a line that was read begins with `start`.
   bool Has(const std::string& start) const;
   bool WaitReady() { return !WaitFor("ready ").empty(); }
@@ -126,8 +127,8 @@ std::map<std::string, int> SettledTable(
     pid_t pid, const std::map<std::string, int>& expected);
 
 // Where main() is to run a toy service instead of the tests, does so and exits.
-// Otherwise prepares this process for the tests: as many descriptors as the hard
-// limit allows, and the parent of what a service leaves behind.
+// Otherwise prepares this process for the tests: as many descriptors as the
+// hard limit allows, and the parent of what a service leaves behind.
 void MaybeRunToyService(int argc, char** argv);
 
 // Ends every child of this process that is left, after the tests.
