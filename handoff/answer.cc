@@ -76,8 +76,15 @@ bool HasLeft(int socket) {
   return ::poll(&polled, 1, 0) > 0 && (polled.revents & POLLHUP) != 0;
 }
 
-// Whether this process may do what others of its user may not.
-bool HasCapabilities() {
+// Whether this process may do, or become, what others of its user cannot.
+bool HasMoreRights() {
+  uid_t uids[3];
+  gid_t gids[3];
+  if (::getresuid(&uids[0], &uids[1], &uids[2]) != 0 ||
+      ::getresgid(&gids[0], &gids[1], &gids[2]) != 0 || uids[0] != uids[1] ||
+      uids[1] != uids[2] || gids[0] != gids[1] || gids[1] != gids[2]) {
+    return true;
+  }
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
   return ::syscall(SYS_capget, &header, sets) != 0 || sets[0].permitted != 0 ||
@@ -86,8 +93,10 @@ bool HasCapabilities() {
 
 // Another program than the configured one is run for whoever could run it with
 // the same rights anyway.
-bool MayChooseExecutable(const SenderCredentials& asker) {
-  return asker.uid == 0 || (asker.uid == ::geteuid() && !HasCapabilities());
+bool MayChooseExecutable(const PeerIdentity& asker) {
+  return asker.credentials.uid == 0 ||
+         (asker.credentials.uid == ::geteuid() && !HasMoreRights() &&
+          HasOurGroups(asker));
 }
 
 void SetFailure(const absl::Status& status, v1::QueryReply& reply) {
@@ -236,7 +245,11 @@ void Answers::Upgrade(Channel& channel, const v1::Query& query,
   const std::string& executable = query.executable();
   Follower follower(control);
   absl::Status started;
-  if (!executable.empty() && !MayChooseExecutable(asker)) {
+  if (!executable.empty() && executable.front() != '/') {
+    // It would be found from our working directory, which is not the asker's.
+    started = absl::InvalidArgumentError(
+        "what is executed is named by a path that begins with a slash");
+  } else if (!executable.empty() && !MayChooseExecutable(*channel.peer())) {
     started = absl::PermissionDeniedError(
         absl::StrCat("user ", asker.uid, " may not choose what is executed"));
   } else if (started = control.StartSuccessor(executable); !started.ok()) {

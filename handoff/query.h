@@ -48,11 +48,12 @@ absl::StatusOr<v1::QueryReply> Ask(absl::string_view path, v1::Query::Kind kind,
 // ten times a second at the most. Giving up, at `timeout`, ends nothing. Codes
 // as Ask(), and
 //
-// FAILED_PRECONDITION  as Handoff::StartSuccessor(); or the process does not
-// know
-//                      the question
-// NOT_FOUND            also: there is no such executable
-// PERMISSION_DENIED    also: we may not choose one, or it cannot be executed
+// FAILED_PRECONDITION  also: it starts no successor, for the reasons of
+//                      Handoff::StartSuccessor(), or because there is no such
+//                      executable, or it cannot be executed; or the process
+//                      does not know the question
+// INVALID_ARGUMENT     also: `executable` does not begin with a slash
+// PERMISSION_DENIED    also: we may not choose one
 // ABORTED              the successor ended before it took anything over
 absl::StatusOr<v1::LedgerHandoff> AskToUpgrade(
     absl::string_view path, const std::string& executable,

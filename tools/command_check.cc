@@ -3,7 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
+#include <system_error>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -92,6 +94,19 @@ absl::Status ChooseWhom(CommandLine& line, absl::string_view verb) {
   return Wrong(verb, " needs --admin=ADDR, the service's admin endpoint");
 }
 
+// The service executes it, whose working directory is another.
+absl::Status MakeAbsolute(std::string& executable) {
+  std::error_code error;
+  const std::filesystem::path path =
+      std::filesystem::absolute(executable, error);
+  if (error) {
+    return Wrong("--exe=", executable, " is relative, to a directory that ",
+                 "cannot be found: ", error.message());
+  }
+  executable = path.string();
+  return absl::OkStatus();
+}
+
 absl::Status CheckVerb(const CommandLine& line) {
   switch (line.verb) {
     case Verb::kRehearse:
@@ -151,7 +166,12 @@ absl::Status CompleteCommandLine(CommandLine& line) {
   }
   const absl::Status checked = CheckVerb(line);
   if (!checked.ok()) return checked;
-  return ChooseWhom(line, TextOf(line.verb).name);
+  const absl::Status chosen = ChooseWhom(line, TextOf(line.verb).name);
+  // An admin endpoint has a list of the paths that it allows.
+  if (!chosen.ok() || line.path.empty() || line.executable.empty()) {
+    return chosen;
+  }
+  return MakeAbsolute(line.executable);
 }
 
 }  // namespace handoff

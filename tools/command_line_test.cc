@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
@@ -188,6 +189,11 @@ TEST(ParseCommandLineTest, VerbsHaveOptionsOfTheirOwn) {
     return Parsed(arguments);
   };
   EXPECT_EQ(parsed({"upgrade", "--exe=/opt/x"}).executable, "/opt/x");
+  EXPECT_EQ(parsed({"upgrade", "--exe=x"}).executable, "x")
+      << "the endpoint has a list";
+  EXPECT_EQ(Parsed({"upgrade", "--handoff=p", "--exe=x/y"}).executable,
+            std::filesystem::current_path() / "x/y")
+      << "the service's working directory is another";
   EXPECT_TRUE(parsed({"upgrade", "--wait"}).wait);
   EXPECT_EQ(parsed({"upgrade"}).timeout, absl::InfiniteDuration());
   EXPECT_EQ(parsed({"rehearse"}).timeout, absl::Minutes(2));
@@ -305,8 +311,7 @@ TEST(ModelOfCommandTest, HasWhatCanBeCompleted) {
     const OptionModel* const help = Find(verb.options, "--help");
     ASSERT_NE(help, nullptr);
     EXPECT_FALSE(help->takes_value);
-    EXPECT_EQ(verb.runs_command,
-              verb.name == "rehearse" || verb.name == "run");
+    EXPECT_EQ(verb.runs_command, verb.name == "rehearse" || verb.name == "run");
     if (verb.name == "completion") {
       EXPECT_EQ(verb.values, (std::vector<std::string>{"bash", "zsh", "fish"}));
     }

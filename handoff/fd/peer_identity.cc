@@ -5,10 +5,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <fstream>
+#include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
@@ -61,6 +65,32 @@ absl::StatusOr<pid_t> PidOf(int pidfd) {
 }
 
 }  // namespace
+
+bool HasOurGroups(const PeerIdentity& peer) {
+  const pid_t pid = peer.credentials.pid;
+  if (pid <= 0 || peer.credentials.gid != ::getegid()) return false;
+  const int count = ::getgroups(0, nullptr);
+  if (count < 0) return false;
+  std::vector<gid_t> ours(static_cast<size_t>(count));
+  if (::getgroups(count, ours.data()) != count) return false;
+  std::ifstream file(absl::StrCat("/proc/", pid, "/status"));
+  std::set<gid_t> theirs = {peer.credentials.gid};
+  bool found = false;
+  for (std::string line; !found && std::getline(file, line);) {
+    absl::string_view groups = line;
+    found = absl::ConsumePrefix(&groups, "Groups:");
+    if (!found) continue;
+    for (absl::string_view text :
+         absl::StrSplit(groups, absl::ByAnyChar(" \t"), absl::SkipEmpty())) {
+      gid_t group = 0;
+      if (absl::SimpleAtoi(text, &group)) theirs.insert(group);
+    }
+  }
+  // After the reading: so the pid was still its own.
+  return found && !ProcessEnded(peer.pidfd.get()) &&
+         std::all_of(ours.begin(), ours.end(),
+                     [&](gid_t group) { return theirs.count(group) != 0; });
+}
 
 uid_t OverflowUid() {
   static const uid_t uid = [] {

@@ -48,6 +48,10 @@ absl::StatusOr<PeerIdentity> IdentifySender(ReceivedMessage& message,
 absl::Status CheckTrusted(const SenderCredentials& peer,
                           const TrustPolicy& policy);
 
+// Whether `peer` has the group of this process and all of its supplementary
+// ones. No, where that cannot be found out: it has ended, or /proc hides it.
+bool HasOurGroups(const PeerIdentity& peer);
+
 // The uid that stands for every user that our namespace does not know.
 uid_t OverflowUid();
 

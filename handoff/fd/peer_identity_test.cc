@@ -1,6 +1,7 @@
 #include "handoff/fd/peer_identity.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/socket.h>
@@ -120,6 +121,44 @@ TEST_P(PeerIdentityTest, IsThatOfTheProcessWhichSentTheMessage) {
   EXPECT_TRUE(ProcessEnded(peer->pidfd.get()));
   EXPECT_EQ(child.Wait(), 0);
   EXPECT_TRUE(ProcessEnded(peer->pidfd.get())) << "after it was reaped";
+}
+
+// The peer is a child that has given up one of our groups, or none.
+TEST(HasOurGroupsTest, OnlyWhoHasAllOfThem) {
+  for (const bool all : {true, false}) {
+    ForkedChild service([all] {
+      const gid_t groups[] = {101, 102};
+      if (::setgroups(2, groups) != 0) return kCannotBecomeUser;
+      const Pair pair = MakePair();
+      int ends[2];
+      if (!EnableSenderIdentity(pair.b.get()).ok() || ::pipe(ends) != 0) {
+        return 1;
+      }
+      const UniqueFd go_on(ends[0]);
+      UniqueFd let_go(ends[1]);
+      ForkedChild asker([&] {
+        let_go.reset();
+        if (!all && ::setgroups(1, groups) != 0) return 2;
+        const int code = SendIdentity(pair.a.get(), /*with_pidfd=*/true);
+        char byte;
+        return ::read(go_on.get(), &byte, 1) == 0 ? code : 3;
+      });
+      absl::StatusOr<ReceivedMessage> message = Await(pair.b.get());
+      if (!message.ok()) return 4;
+      absl::StatusOr<PeerIdentity> peer = Identify(*message);
+      if (!peer.ok()) return 5;
+      if (HasOurGroups(*peer) != all) return 6;
+      peer->credentials.gid = ::getegid() + 1;
+      if (HasOurGroups(*peer)) return 7;
+      peer->credentials.gid = ::getegid();
+      let_go.reset();
+      if (asker.Wait() != 0) return 8;
+      return HasOurGroups(*peer) ? 9 : 0;
+    });
+    const int code = service.Wait();
+    if (code == kCannotBecomeUser) GTEST_SKIP() << "takes root";
+    EXPECT_EQ(code, 0) << "6: " << all << "; 7: another group; 9: it has ended";
+  }
 }
 
 // A listens and hands its listener to B; C connects to B. SO_PEERCRED of C's

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -116,28 +117,35 @@ TEST_F(UpgradeTest, AProgramThatTakesNothingOverIsSaidToHaveEnded) {
 TEST_F(UpgradeTest, WhoGivesUpEndsNothingAndASecondIsRefusedMeanwhile) {
   ToyProcess first(With());
   ASSERT_TRUE(first.WaitReady()) << first.Said();
-  // Says its pid and waits for us.
-  const std::string hangs =
-      Script("echo $$ > " + (folder_ / "pid") + "; mv " + (folder_ / "pid") +
-             " " + (folder_ / "pid2") + "; kill -STOP $$");
-  const auto gave_up =
-      AskToUpgrade(folder_ / "h", hangs, absl::Milliseconds(300),
-                   [](const v1::HandoffProgress&) {});
-  EXPECT_EQ(gave_up.status().code(), absl::StatusCode::kDeadlineExceeded)
-      << gave_up.status();
+  const std::string hangs = Script("kill -STOP $$");
+  absl::Status gave_up;
+  std::thread tool([&] {
+    gave_up = AskToUpgrade(folder_ / "h", hangs, absl::Seconds(2),
+                           [](const v1::HandoffProgress&) {})
+                  .status();
+  });
+  const std::string started = first.WaitFor("event note started ");
+  tool.join();
+  EXPECT_EQ(gave_up.code(), absl::StatusCode::kDeadlineExceeded) << gave_up;
   EXPECT_EQ(Upgrade().status(), absl::FailedPreconditionError(
                                     "a successor was started and still runs"));
   pid_t pid = 0;
-  const absl::Time deadline = absl::Now() + kPatience;
-  while (pid == 0 && absl::Now() < deadline) {
-    std::ifstream(folder_ / "pid2") >> pid;
-  }
+  ASSERT_TRUE(absl::SimpleAtoi(started.substr(started.rfind(' ') + 1), &pid))
+      << started << first.Said();
   ASSERT_NE(pid, 0);
   ASSERT_EQ(::kill(pid, SIGKILL), 0);
   EXPECT_NE(first.WaitFor("event child-ended "), "") << first.Said();
   const auto handoff = Upgrade();
   ASSERT_TRUE(handoff.ok()) << handoff.status();
   EXPECT_EQ(handoff->result(), "committed");
+}
+
+TEST_F(UpgradeTest, ARelativePathIsRefused) {
+  ToyProcess first(With());
+  ASSERT_TRUE(first.WaitReady()) << first.Said();
+  EXPECT_EQ(Upgrade("bin/server").status(),
+            absl::InvalidArgumentError("what is executed is named by a path "
+                                       "that begins with a slash"));
 }
 
 TEST_F(UpgradeTest, AProcessThatStopsSaysSo) {
