@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <iterator>
 
 namespace handoff {
 
@@ -12,6 +13,18 @@ size_t RunPlan::Serving() const {
   return static_cast<size_t>(
       std::count_if(processes_.begin(), processes_.end(),
                     [](const Process& process) { return !process.leaving; }));
+}
+
+std::vector<pid_t> RunPlan::Unknown(const std::vector<pid_t>& heirs) const {
+  std::vector<pid_t> unknown;
+  std::copy_if(heirs.begin(), heirs.end(), std::back_inserter(unknown),
+               [this](pid_t heir) {
+                 return std::none_of(processes_.begin(), processes_.end(),
+                                     [heir](const Process& process) {
+                                       return process.pid == heir;
+                                     });
+               });
+  return unknown;
 }
 
 void RunPlan::Signal(int signal, bool leaving_too, Actions& actions) const {
@@ -56,16 +69,27 @@ Actions RunPlan::OnExit(pid_t pid, int code, const std::vector<pid_t>& heirs,
   processes_.erase(ended);
   if (!process.leaving) code_ = code;
   if (Serving() < 2) settled_at_ = absl::InfiniteFuture();
-  if (!ending_ && !process.leaving && Serving() == 0) {
-    if (code != 0) {
-      PauseAfter(now - process.started, now);
-    } else if (heirs.empty()) {
-      ending_ = true;
-    } else {
-      for (const pid_t heir : heirs) processes_.push_back({heir, now});
+  const std::vector<pid_t> unknown = Unknown(heirs);
+  if (ending_) {
+    // The stop could not reach them before. Without a takeover nobody knows
+    // what they are, and their code says nothing of the service.
+    Actions actions;
+    for (const pid_t heir : unknown) {
+      processes_.push_back({heir, now, /*leaving=*/!takes_over_});
+      actions.push_back({Action::kSignal, heir, stop_signal_});
     }
+    if (processes_.empty()) actions.push_back({Action::kExit, 0, code_});
+    return actions;
   }
-  if (ending_ && processes_.empty()) return {{Action::kExit, 0, code_}};
+  if (process.leaving || Serving() > 0) return {};
+  if (!unknown.empty() && (code == 0 || takes_over_)) {
+    for (const pid_t heir : unknown) processes_.push_back({heir, now});
+  } else if (code != 0 || takes_over_) {
+    PauseAfter(now - process.started, now);
+  } else {
+    ending_ = true;
+    if (processes_.empty()) return {{Action::kExit, 0, code_}};
+  }
   return {};
 }
 
@@ -81,6 +105,7 @@ Actions RunPlan::Upgrade() const {
 
 Actions RunPlan::Stop(int signal) {
   ending_ = true;
+  stop_signal_ = signal;
   start_at_ = settled_at_ = absl::InfiniteFuture();
   if (processes_.empty()) return {{Action::kExit, 0, code_}};
   Actions actions;

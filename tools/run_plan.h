@@ -1,6 +1,7 @@
 #ifndef HANDOFF_TOOLS_RUN_PLAN_H_
 #define HANDOFF_TOOLS_RUN_PLAN_H_
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include <cstddef>
@@ -22,13 +23,18 @@ namespace handoff {
 // ends:
 //
 //   another one is left that is not leaving   it goes on there
-//   it exited with 0, and leaves processes    they are the service now
-//   it exited with 0                          the service has ended
+//   it leaves processes behind, and exited    they are the service now
+//   with 0, or takes over by itself
+//   it exited with 0, and does not take over  the service has ended
+//   by itself
 //   anything else                             a crash: started again, after a
 //                                             pause that doubles from
 //                                             kFirstPause to kLongestPause, and
 //                                             begins anew for who has lived for
 //                                             kHealthy
+//
+// Who takes over by itself does not exit with 0 unasked but when it has handed
+// off: where nobody is left then, its successor has crashed.
 class RunPlan {
  public:
   static constexpr absl::Duration kSettle = absl::Seconds(1);
@@ -60,11 +66,12 @@ class RunPlan {
   // `code` is what the first start, where that is this one, has run exit with.
   std::vector<Action> OnStartFailed(int code, absl::Time now);
   // A child of ours has ended, with this exit code, or 128 and its signal.
-  // `heirs` are children that we have not started: their parent has ended.
+  // `heirs` are the children left that we have not started: their parent has
+  // ended.
   std::vector<Action> OnExit(pid_t pid, int code,
                              const std::vector<pid_t>& heirs, absl::Time now);
-  // SIGUSR2 and SIGHUP upgrade; SIGTERM, SIGINT and SIGQUIT stop; any other is
-  // passed on.
+  // SIGUSR2 and SIGHUP upgrade; SIGTERM, SIGINT and SIGQUIT stop, also those
+  // who turn out to be our children only later; any other is passed on.
   std::vector<Action> OnSignal(int signal);
   std::vector<Action> OnTime(absl::Time now);
   // When OnTime() has something to do.
@@ -78,6 +85,7 @@ class RunPlan {
   };
 
   size_t Serving() const;
+  std::vector<pid_t> Unknown(const std::vector<pid_t>& heirs) const;
   void Signal(int signal, bool leaving_too, std::vector<Action>& actions) const;
   std::vector<Action> Upgrade() const;
   std::vector<Action> Stop(int signal);
@@ -87,7 +95,8 @@ class RunPlan {
   std::vector<Process> processes_;  // in the order of their start
   bool started_once_ = false;
   bool ending_ = false;
-  int code_ = 0;  // of the last that served
+  int stop_signal_ = SIGTERM;  // the last one, once ending_
+  int code_ = 0;               // of the last that served
   absl::Duration pause_ = kFirstPause;
   absl::Time start_at_ = absl::InfiniteFuture();
   absl::Time settled_at_ = absl::InfiniteFuture();

@@ -161,6 +161,67 @@ TEST(RunPlanTest, WhatTheServiceLeavesBehindIsTheServiceThen) {
   EXPECT_THAT(plan.OnExit(21, 0, {}, kBegin), ElementsAre(Exit(0)));
 }
 
+TEST(RunPlanTest, WhoIsLeavingIsLeftBehindOnce) {
+  RunPlan plan = Running();
+  plan.OnExit(10, 0, {20}, kBegin);
+  plan.OnSignal(SIGUSR2);
+  plan.OnStarted(11, kBegin);
+  EXPECT_THAT(plan.OnTime(kBegin + RunPlan::kSettle),
+              ElementsAre(Kill(20, SIGTERM)));
+  EXPECT_THAT(plan.OnExit(11, 0, {20}, kBegin), IsEmpty())
+      << "it was told to end: it is not the service again";
+  EXPECT_THAT(plan.OnSignal(SIGINT), ElementsAre(Kill(20, SIGINT)));
+  EXPECT_THAT(plan.OnExit(20, 143, {}, kBegin), ElementsAre(Exit(0)));
+}
+
+TEST(RunPlanTest, AStopReachesTheSuccessorThatTheServiceHasStarted) {
+  RunPlan plan = Running(/*takes_over=*/true);
+  EXPECT_THAT(plan.OnSignal(SIGINT), ElementsAre(Kill(10, SIGINT)));
+  EXPECT_THAT(plan.OnExit(10, 0, {20, 21}, kBegin),
+              ElementsAre(Kill(20, SIGINT), Kill(21, SIGINT)));
+  EXPECT_THAT(plan.OnExit(20, 0, {21}, kBegin), IsEmpty()) << "known";
+  EXPECT_THAT(plan.OnSignal(SIGTERM), ElementsAre(Kill(21, SIGTERM)));
+  EXPECT_THAT(plan.OnExit(21, 3, {22}, kBegin), ElementsAre(Kill(22, SIGTERM)));
+  EXPECT_THAT(plan.OnExit(22, 4, {}, kBegin), ElementsAre(Exit(4)));
+}
+
+TEST(RunPlanTest, WhatAStoppedServiceLeavesBehindDoesNotChangeItsCode) {
+  RunPlan plan = Running();
+  plan.OnSignal(SIGTERM);
+  EXPECT_THAT(plan.OnExit(10, 3, {20}, kBegin), ElementsAre(Kill(20, SIGTERM)));
+  EXPECT_THAT(plan.OnExit(20, 143, {}, kBegin), ElementsAre(Exit(3)));
+}
+
+TEST(RunPlanTest, OnlyWhoTakesOverLivesOnInItsSuccessorAfterACrash) {
+  RunPlan takes_over = Running(/*takes_over=*/true);
+  EXPECT_THAT(takes_over.OnExit(10, 139, {20}, kBegin), IsEmpty());
+  EXPECT_EQ(takes_over.NextWake(), absl::InfiniteFuture());
+  EXPECT_THAT(takes_over.OnSignal(SIGTERM), ElementsAre(Kill(20, SIGTERM)));
+
+  RunPlan other = Running();
+  EXPECT_THAT(other.OnExit(10, 139, {20}, kBegin), IsEmpty());
+  EXPECT_EQ(other.NextWake(), kBegin + RunPlan::kFirstPause);
+}
+
+TEST(RunPlanTest, ASuccessorThatCrashesWhileTheFirstDrainsIsStartedAgain) {
+  RunPlan plan = Running(/*takes_over=*/true);
+  plan.OnSignal(SIGUSR2);
+  plan.OnStarted(11, kBegin);
+  EXPECT_THAT(plan.OnExit(11, 139, {}, kBegin), IsEmpty());
+  EXPECT_THAT(plan.OnExit(10, 0, {}, kBegin), IsEmpty());
+  EXPECT_THAT(plan.OnTime(kBegin + RunPlan::kFirstPause), ElementsAre(Start()));
+}
+
+TEST(RunPlanTest, WhoTakesOverAndEndsUnaskedWithNobodyLeftIsStartedAgain) {
+  RunPlan plan = Running(/*takes_over=*/true);
+  EXPECT_THAT(plan.OnExit(10, 0, {}, kBegin), IsEmpty())
+      << "the successor that it had started itself has crashed";
+  EXPECT_THAT(plan.OnTime(kBegin + RunPlan::kFirstPause), ElementsAre(Start()));
+  plan.OnStarted(11, kBegin);
+  EXPECT_THAT(plan.OnSignal(SIGTERM), ElementsAre(Kill(11, SIGTERM)));
+  EXPECT_THAT(plan.OnExit(11, 0, {}, kBegin), ElementsAre(Exit(0)));
+}
+
 TEST(RunPlanTest, SomebodysOrphanIsNothing) {
   RunPlan plan = Running();
   EXPECT_THAT(plan.OnExit(77, 1, {}, kBegin), IsEmpty());

@@ -73,7 +73,7 @@ class Service {
 
   int Run() {
     Do(plan_.Begin());
-    while (!exit_code_.has_value()) {
+    while (!Ended()) {
       Wait();
       ReadSignals();
       Do(plan_.OnTime(MonotonicNow()));
@@ -87,7 +87,8 @@ class Service {
   void Wait() const;
   void ReadSignals();
   void Reap();
-  std::vector<pid_t> Heirs() const;
+  std::vector<pid_t> Heirs();
+  bool Ended() const;
 
   const CommandLine& command_;
   const std::vector<NamedListener> listeners_;
@@ -95,6 +96,7 @@ class Service {
   const int signals_;
   RunPlan plan_;
   std::set<pid_t> ours_;
+  bool knows_children_ = true;
   absl::optional<int> exit_code_;
 };
 
@@ -130,7 +132,6 @@ void Service::Start() {
 }
 
 void Service::Wait() const {
-  if (exit_code_.has_value()) return;
   const absl::Duration left = plan_.NextWake() - MonotonicNow();
   const int64_t milliseconds =
       absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1)));
@@ -156,27 +157,41 @@ void Service::ReadSignals() {
 }
 
 void Service::Reap() {
+  std::vector<std::pair<pid_t, int>> ended;
   int status = 0;
   pid_t pid;
   while ((pid = ::waitpid(-1, &status, WNOHANG)) > 0) {
     if (ours_.erase(pid) != 0) {
       Say(absl::StrCat("pid ", pid, " ", HowEnded(status)));
     }
-    const std::vector<pid_t> heirs = Heirs();
-    const int code =
-        WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    Do(plan_.OnExit(pid, code, heirs, MonotonicNow()));
+    ended.emplace_back(pid, status);
+  }
+  if (ended.empty()) return;
+  // Only now: before, those that have ended too would be among them.
+  const std::vector<pid_t> heirs = Heirs();
+  for (const auto& [child, how] : ended) {
+    const int code = WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTERMSIG(how);
+    Do(plan_.OnExit(child, code, heirs, MonotonicNow()));
   }
 }
 
-std::vector<pid_t> Service::Heirs() const {
+std::vector<pid_t> Service::Heirs() {
   std::vector<pid_t> heirs;
   std::ifstream children(
       absl::StrCat("/proc/self/task/", ::getpid(), "/children"));
+  knows_children_ = children.is_open();
   for (pid_t pid; children >> pid;) {
     if (ours_.count(pid) == 0) heirs.push_back(pid);
   }
   return heirs;
+}
+
+bool Service::Ended() const {
+  if (!exit_code_.has_value()) return false;
+  if (knows_children_) return true;
+  // Who they are is not known, but whether there is one is.
+  siginfo_t info;
+  return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0;
 }
 
 }  // namespace
@@ -198,6 +213,8 @@ int RunService(const CommandLine& command) {
                      info.ok() ? info->local_address() : address));
     listeners.push_back({name, *std::move(bound)});
   }
+  // Where we have inherited that it is ignored, nobody's end would be told.
+  ::signal(SIGCHLD, SIG_DFL);
   // What the service has left behind comes to us even where we are not PID 1.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   const sigset_t handled = Handled();

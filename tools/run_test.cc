@@ -302,6 +302,62 @@ TEST_F(RunTest, ItReapsOrphansAndPassesSignalsOn) {
   EXPECT_EQ(container.Exit(), 0) << container.said();
 }
 
+TEST_F(RunTest, WhatHasEndedUnwaitedForIsNoPartOfTheService) {
+  Container container({"--", "python3", "-c",
+                       "import os\n"
+                       "os.fork() or os._exit(1)\n"
+                       "os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # "
+                       "does not reap it\n"});
+  EXPECT_EQ(container.Exit(), 0);
+  container.Await("exited with code 0");
+}
+
+TEST_F(RunTest, AStopReachesWhatTheServiceHasStartedItself) {
+  const std::string command =
+      "trap 'exit 3' TERM; "
+      "sh -c 'trap \"echo it stops; exit 4\" TERM; echo up; "
+      "while :; do sleep 0.02; done' & while :; do sleep 0.02; done";
+  Container takes_over({"--takes_over", "--", "sh", "-c", command});
+  takes_over.Await("up");
+  takes_over.Signal(SIGTERM);
+  takes_over.Await("it stops");
+  EXPECT_EQ(takes_over.Exit(), 4) << "of the successor";
+
+  Container other({"--", "sh", "-c", command});
+  other.Await("up");
+  other.Signal(SIGTERM);
+  other.Await("it stops");
+  EXPECT_EQ(other.Exit(), 3) << "of the service";
+}
+
+TEST_F(RunTest, AnIgnoredSigchldIsNotInherited) {
+  Container container({"--", "env", "--ignore-signal=CHLD",
+                       ::getenv("HANDOFF_COMMAND"), "run", "--", "true"});
+  EXPECT_EQ(container.Exit(), 0);
+}
+
+TEST_F(RunTest, WhereNobodyKnowsItsChildrenItWaitsForWhateverIsLeft) {
+  const TempFolder folder;
+  const std::string gate = folder / "gate";
+  ASSERT_EQ(::mkfifo(gate.c_str(), 0600), 0);
+  std::ofstream(folder / "service")
+      << "(read line < " << gate << "; echo it is late) & exit 0\n";
+  // A leak is looked for in what is hidden here.
+  std::ofstream(folder / "run")
+      << "mount -t tmpfs none /proc/$$/task/$$ && exec env "
+         "ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 "
+      << ::getenv("HANDOFF_COMMAND") << " run -- sh " << folder / "service"
+      << "\n";
+  Container container(
+      {"--", "sh", "-c",
+       absl::StrCat("sh ", folder / "run", "; echo inner: $?")});
+  container.Await("exited with code 0");
+  std::ofstream(gate) << "go\n";
+  container.Await("it is late");
+  EXPECT_EQ(container.Await("inner: "), "0") << "after that, and not before";
+  EXPECT_EQ(container.Exit(), 0);
+}
+
 // Debian's gunicorn knows socket activation, and nothing of us.
 TEST_F(RunTest, GunicornIsReplacedAndCrashesWithNoRefusedConnection) {
   const TempFolder folder;
