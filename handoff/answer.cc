@@ -252,8 +252,11 @@ void Answers::Upgrade(Channel& channel, const v1::Query& query,
   } else if (!executable.empty() && !MayChooseExecutable(*channel.peer())) {
     started = absl::PermissionDeniedError(
         absl::StrCat("user ", asker.uid, " may not choose what is executed"));
-  } else if (started = control.StartSuccessor(executable); !started.ok()) {
-    started = absl::FailedPreconditionError(started.message());
+  } else if (const auto child = control.StartSuccessor(executable);
+             child.ok()) {
+    follower.SetChild(*child);
+  } else {
+    started = absl::FailedPreconditionError(child.status().message());
   }
   control.Audit(absl::StrCat(
       "upgrade to ", executable.empty() ? "its own executable" : executable,

@@ -1,6 +1,8 @@
 #ifndef HANDOFF_CONTROL_H_
 #define HANDOFF_CONTROL_H_
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -57,8 +59,9 @@ class Control {
   virtual void Audit(absl::string_view text) = 0;
 
   // As Handoff::StartSuccessor(), with another program in place of
-  // Options::executable, where one is named.
-  virtual absl::Status StartSuccessor(const std::string& executable) = 0;
+  // Options::executable, where one is named. The pid of what it has started.
+  virtual absl::StatusOr<pid_t> StartSuccessor(
+      const std::string& executable) = 0;
   // Aborts the handoff that is under way, or ends the child that has not said
   // Hello yet, and returns once the successor has gone.
   // FAILED_PRECONDITION where there is none, or where it is committed;

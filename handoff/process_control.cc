@@ -77,7 +77,8 @@ std::vector<v1::InventoryItem> ProcessControl::GetInventory() const {
   for (const Belongings::Blob& blob : process_->belongings_.blobs) {
     items.push_back(DescribeBlob(blob.name));
   }
-  for (v1::InventoryItem& item : process_->roster_.Inventory(/*details=*/true)) {
+  for (v1::InventoryItem& item :
+       process_->roster_.Inventory(/*details=*/true)) {
     items.push_back(std::move(item));
   }
   return items;
@@ -114,16 +115,18 @@ void ProcessControl::ReportAudits() {
   }
 }
 
-absl::Status ProcessControl::StartSuccessor(const std::string& executable) {
-  if (executable.empty()) return process_->StartSuccessor();
-  std::vector<std::string> arguments = process_->options_.arguments;
+absl::StatusOr<pid_t> ProcessControl::StartSuccessor(
+    const std::string& executable) {
+  const Options& options = process_->options_;
+  if (executable.empty()) return Launch(options.executable, options.arguments);
+  std::vector<std::string> arguments = options.arguments;
   if (arguments.empty()) arguments.emplace_back();
   arguments[0] = executable;
   return Launch(executable, arguments);
 }
 
-absl::Status ProcessControl::Launch(const std::string& executable,
-                                    const std::vector<std::string>& arguments) {
+absl::StatusOr<pid_t> ProcessControl::Launch(
+    const std::string& executable, const std::vector<std::string>& arguments) {
   Process& process = *process_;
   {
     std::lock_guard<std::mutex> lock(process.mu_);
@@ -143,9 +146,10 @@ absl::Status ProcessControl::Launch(const std::string& executable,
     process.spawning_ = false;
     return child.status();
   }
+  const pid_t pid = child->pid;
   process.new_child_.emplace(*std::move(child), executable);
   process.wake_();
-  return absl::OkStatus();
+  return pid;
 }
 
 bool ProcessControl::Locked() const {

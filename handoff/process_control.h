@@ -40,7 +40,7 @@ class ProcessControl : public Control {
       absl::Span<const uint64_t> sessions, absl::Time deadline) override;
   const EventLog& events() const override;
   void Audit(absl::string_view text) override;
-  absl::Status StartSuccessor(const std::string& executable) override;
+  absl::StatusOr<pid_t> StartSuccessor(const std::string& executable) override;
   absl::Status Abort(absl::string_view reason, absl::Time deadline) override;
   absl::Status Lock(absl::string_view reason, absl::Time expiry) override;
   absl::Status Unlock() override;
@@ -48,9 +48,9 @@ class ProcessControl : public Control {
   absl::StatusOr<Drained> Drain(absl::Span<const uint64_t> sessions, bool all,
                                 absl::Time deadline) override;
 
-  // On any thread: executes it and hands over to it.
-  absl::Status Launch(const std::string& executable,
-                      const std::vector<std::string>& arguments);
+  // On any thread: executes it and hands over to it. Its pid.
+  absl::StatusOr<pid_t> Launch(const std::string& executable,
+                               const std::vector<std::string>& arguments);
   // Why handoffs are refused; empty where they are not. With the lock.
   std::string LockedText() const;
 

@@ -72,7 +72,7 @@ void Process::Stop() {
 }
 
 absl::Status Process::StartSuccessor() {
-  return control_.Launch(options_.executable, options_.arguments);
+  return control_.Launch(options_.executable, options_.arguments).status();
 }
 
 void Process::Run() {

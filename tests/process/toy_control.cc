@@ -83,7 +83,7 @@ std::string Answer(Control& control, const std::string& request) {
     const auto [deadline, reason] = TimeAndText(rest);
     status = control.Abort(reason, deadline);
   } else if (what == "start") {
-    status = control.StartSuccessor(rest);
+    status = control.StartSuccessor(rest).status();
   } else if (what == "lock") {
     const auto [expiry, reason] = TimeAndText(rest);
     status = control.Lock(reason, expiry);

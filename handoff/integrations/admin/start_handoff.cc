@@ -89,22 +89,15 @@ absl::Status Step(Follower& follower, const HandoffListener& listener) {
   return listener.write(response) ? absl::OkStatus() : CallerHasLeft();
 }
 
-absl::Status Follow(Follower& follower, bool wait,
-                    const HandoffListener& listener) {
+absl::Status Follow(Follower& follower, const HandoffListener& listener) {
   while (true) {
     const absl::Status step = Step(follower, listener);
-    const v1::LedgerHandoff* result = follower.Result();
-    if (wait && follower.rehearsal()) {
-      if (result != nullptr) follower.Forget();
-      if (!step.ok()) return step;
-      continue;
-    }
-    if (result != nullptr) {
+    if (const v1::LedgerHandoff* result = follower.Result()) {
       StartHandoffResponse response;
       *response.mutable_result() = ToAdmin(*result);
       return listener.write(response) ? absl::OkStatus() : CallerHasLeft();
     }
-    if (!wait && !follower.child_ended().empty()) {
+    if (!follower.child_ended().empty()) {
       return Problem(
           absl::StatusCode::kAborted, "SUCCESSOR_ENDED",
           absl::StrCat("the successor that was started has ended before it "
@@ -212,15 +205,17 @@ absl::Status StartHandoff(Control& control, const Caller& caller,
                 status = CheckState(control.GetStatus(), wait);
                 if (!status.ok()) return status;
                 // Before it begins, so that no event is missed.
-                follower.emplace(control, /*under_way=*/true);
+                follower.emplace(control, /*under_way=*/wait);
                 if (wait || request.rehearse()) return absl::OkStatus();
-                return control.StartSuccessor(executable);
+                const auto child = control.StartSuccessor(executable);
+                if (child.ok()) follower->SetChild(*child);
+                return child.status();
               });
   if (!begun.ok()) return begun;
   if (request.rehearse()) {
     return Rehearse(*follower, executables, executable, deadline, listener);
   }
-  return Follow(*follower, wait, listener);
+  return Follow(*follower, listener);
 }
 
 }  // namespace handoff
