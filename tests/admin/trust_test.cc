@@ -328,7 +328,8 @@ TEST_F(Trust, AnInheritedTcpListenerServesNoUsersAndNoPlaintextBeyondLoopback) {
   Start({"--admin=tcp:0.0.0.0:0", plain});
   std::string said = ComplaintOf({absl::StrCat("--admin=", Address())});
   EXPECT_TRUE(absl::StrContains(said, "is no Unix socket")) << said;
-  for (const std::string host : {"127.0.0.1", "[::1]", "localhost"}) {
+  for (const std::string host :
+       {"127.0.0.1", "[::1]", "localhost", "127.1", "somewhere.invalid"}) {
     AwaitNoHandoff(TcpAddress());
     said = ComplaintOf({absl::StrCat("--admin=tcp:", host, ":0"), plain});
     EXPECT_TRUE(absl::StrContains(said, "from elsewhere")) << host << said;

@@ -35,17 +35,17 @@ bool IsLoopback(const sockaddr_storage& address) {
                    reinterpret_cast<const sockaddr_in*>(&address)->sin_addr);
 }
 
-// "tcp:HOST:PORT", as far as the name alone says.
-bool NamesLoopback(absl::string_view address) {
+// Whether the host of "tcp:HOST:PORT" is an address, and none of loopback. What
+// a name stands for we cannot know: it need not be what the listener has.
+bool NamesOthersThanLoopback(absl::string_view address) {
   absl::ConsumePrefix(&address, "tcp:");
   absl::string_view host = address.substr(0, address.rfind(':'));
   if (absl::ConsumePrefix(&host, "[")) absl::ConsumeSuffix(&host, "]");
   const std::string text(host);
   in_addr v4;
   in6_addr v6;
-  return text == "localhost" ||
-         (::inet_pton(AF_INET, text.c_str(), &v4) == 1 && IsLoopback(v4)) ||
-         (::inet_pton(AF_INET6, text.c_str(), &v6) == 1 && IsLoopback(v6));
+  return (::inet_pton(AF_INET, text.c_str(), &v4) == 1 && !IsLoopback(v4)) ||
+         (::inet_pton(AF_INET6, text.c_str(), &v6) == 1 && !IsLoopback(v6));
 }
 
 }  // namespace
@@ -110,13 +110,14 @@ absl::Status CheckListener(int listener, const AdminOptions& options) {
         ", and who calls is found out in another way there; configure what the "
         "predecessor has, or stop it and start afresh"));
   }
-  if (options.insecure_plaintext_tcp && NamesLoopback(options.address) &&
-      !IsLoopback(bound)) {
+  if (options.insecure_plaintext_tcp && !IsLoopback(bound) &&
+      !NamesOthersThanLoopback(options.address)) {
     return absl::InvalidArgumentError(absl::StrCat(
         options.address,
-        ": the predecessor's listener can be reached from elsewhere, and "
-        "whoever does so could operate this process; use TLS, or stop the "
-        "predecessor and start afresh"));
+        ": the listener can be reached from elsewhere, and whoever does so "
+        "could operate this process; use TLS, or stop the predecessor and "
+        "start afresh, or, where that is what you want, name the host by its "
+        "address"));
   }
   return absl::OkStatus();
 }
