@@ -30,6 +30,12 @@ bool IsTaken(const GivenDescriptor& given, const Belongings& belongings) {
       [&](const NamedDescriptor& named) { return named.fd == given.fd; });
 }
 
+// Where it can be mended, and not in the middle of a handoff.
+absl::Status CanBePassed(int fd) {
+  const auto info = DescribeDescriptor(fd);
+  return info.ok() ? CheckPassable(info->kind()) : info.status();
+}
+
 // What was given under this name and is not taken yet; null where there is none.
 absl::StatusOr<SharedFd> FindGiven(const Options& options,
                                    const Belongings& belongings,
@@ -37,8 +43,9 @@ absl::StatusOr<SharedFd> FindGiven(const Options& options,
                                    absl::string_view name) {
   for (const GivenDescriptor& given : options.given) {
     if (given.name != name || IsTaken(given, belongings)) continue;
-    if (role != v1::Descriptors::LISTENER) return given.fd;
     const int fd = given.fd->get();
+    if (absl::Status s = CanBePassed(fd); !s.ok()) return s;
+    if (role != v1::Descriptors::LISTENER) return given.fd;
     int listens = 0;
     socklen_t size = sizeof(listens);
     if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 ||
@@ -73,8 +80,7 @@ absl::Status Process::CheckType(absl::string_view name) const {
 }
 
 absl::StatusOr<int> Process::Claim(v1::Descriptors::Role role,
-                                   absl::string_view name,
-                                   absl::string_view address) {
+                                   absl::string_view name) {
   bool had_some = false;
   if (taking_ != nullptr) {
     const auto& named = taking_->inventory().named();
@@ -101,14 +107,14 @@ absl::StatusOr<int> Process::Claim(v1::Descriptors::Role role,
   if (!given.ok()) return given.status();
   if (*given == nullptr) return absl::NotFoundError("not given");
   names_.emplace(name, role);
-  belongings_.named.push_back(
-      {role, std::string(name), std::string(address), *given});
+  // The kernel knows its address: it need not be the one that we would bind.
+  belongings_.named.push_back({role, std::string(name), "", *given});
   return (*given)->get();
 }
 
 absl::StatusOr<int> Process::Listen(absl::string_view name,
                                     absl::string_view address) {
-  auto inherited = Claim(v1::Descriptors::LISTENER, name, address);
+  auto inherited = Claim(v1::Descriptors::LISTENER, name);
   if (inherited.ok()) return inherited;
   if (!absl::IsNotFound(inherited.status())) {
     return Noted("listener", name, inherited.status());
@@ -126,18 +132,14 @@ absl::StatusOr<int> Process::Listen(absl::string_view name,
 absl::StatusOr<int> Process::Descriptor(
     absl::string_view name,
     absl::FunctionRef<absl::StatusOr<UniqueFd>()> make) {
-  auto inherited = Claim(v1::Descriptors::OTHER, name, "");
+  auto inherited = Claim(v1::Descriptors::OTHER, name);
   if (inherited.ok()) return inherited;
   if (!absl::IsNotFound(inherited.status())) {
     return Noted("descriptor", name, inherited.status());
   }
   auto made = make();
   if (made.ok()) {
-    const auto info = DescribeDescriptor(made->get());
-    // Here, where it can be mended, and not in the middle of a handoff.
-    absl::Status passable =
-        info.ok() ? CheckPassable(info->kind()) : info.status();
-    if (!passable.ok()) made = passable;
+    if (absl::Status s = CanBePassed(made->get()); !s.ok()) made = s;
   }
   if (!made.ok()) return Noted("descriptor", name, made.status());
   names_.emplace(name, v1::Descriptors::OTHER);

@@ -31,7 +31,8 @@
 namespace handoff {
 
 // Handoff, for real. Start() to Ready() run on the service's thread; from
-// Ready() on the library's thread (Run) owns everything but what says otherwise.
+// Ready() on the library's thread (Run) owns everything but what says
+// otherwise.
 class Process : public Handoff {
  public:
   static absl::StatusOr<std::unique_ptr<Process>> Start(Options options);
@@ -86,8 +87,7 @@ class Process : public Handoff {
   absl::Status Meet();
   absl::Status StartFresh(UniqueFd listener);
   absl::Status Inherit();
-  absl::StatusOr<int> Claim(v1::Descriptors::Role role, absl::string_view name,
-                            absl::string_view address);
+  absl::StatusOr<int> Claim(v1::Descriptors::Role role, absl::string_view name);
   absl::Status Restore(uint64_t id, StagedInventory::Session& staged,
                        SessionReceiver* receiver);
   absl::Status ApplyChanges();

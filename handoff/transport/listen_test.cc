@@ -20,6 +20,7 @@
 #include "gtest/gtest.h"
 #include "handoff/fd/fd_table.h"
 #include "handoff/fd/temp_folder.h"
+#include "handoff/transport/unix_path.h"
 
 namespace handoff {
 namespace {
@@ -156,6 +157,25 @@ TEST(ListenTest, ListensAtAUnixPath) {
   EXPECT_EQ(FilesIn(folder), 1) << "something was left behind";
   EXPECT_EQ(::fcntl(listener.get(), F_GETFD), FD_CLOEXEC);
   EXPECT_NE(::fcntl(listener.get(), F_GETFL) & O_NONBLOCK, 0);
+}
+
+TEST(ListenTest, WhereAListenerWasBoundIsKnownAfterwards) {
+  const TempFolder folder;
+  const std::string path = folder / "socket";
+  const UniqueFd listener = BindOrFail(absl::StrCat("unix:", path));
+  EXPECT_TRUE(IsBoundAt(listener.get(), path));
+  EXPECT_FALSE(IsBoundAt(listener.get(), path.substr(0, path.size() - 1)));
+  EXPECT_FALSE(IsBoundAt(listener.get(), absl::StrCat(path, "t")));
+  const std::string other = absl::StrCat(path, ".old");
+  const UniqueFd another = BindOrFail(absl::StrCat("unix:", other));
+  EXPECT_TRUE(IsBoundAt(another.get(), other));
+  EXPECT_FALSE(IsBoundAt(another.get(), path));
+  std::string longest = folder / "s";
+  longest.resize(kMaxUnixPathBytes, 'x');
+  const UniqueFd by_folder = BindOrFail(absl::StrCat("unix:", longest));
+  EXPECT_TRUE(IsBoundAt(by_folder.get(), longest));
+  EXPECT_FALSE(IsBoundAt(by_folder.get(), path));
+  EXPECT_FALSE(IsBoundAt(BindOrFail("tcp:127.0.0.1:0").get(), path));
 }
 
 TEST(ListenTest, TakesTheLongestUnixPathThereIs) {

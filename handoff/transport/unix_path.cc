@@ -4,13 +4,23 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "handoff/fd/unique_fd.h"
 
 namespace handoff {
+namespace {
+
+constexpr char kFolders[] = "/proc/self/fd/";
+
+}  // namespace
 
 absl::StatusOr<sockaddr_un> UnixAddress(absl::string_view path) {
   if (path.empty()) return absl::InvalidArgumentError("an empty socket path");
@@ -50,7 +60,7 @@ absl::Status ListenAndRename(int socket, const std::string& path,
     if (!folder.valid()) {
       return absl::ErrnoToStatus(errno, absl::StrCat("open ", FolderOf(path)));
     }
-    temporary = absl::StrCat("/proc/self/fd/", folder.get(), "/", suffix);
+    temporary = absl::StrCat(kFolders, folder.get(), "/", suffix);
   }
   absl::StatusOr<sockaddr_un> address = UnixAddress(temporary);
   if (!address.ok()) return address.status();
@@ -72,6 +82,27 @@ absl::Status ListenAndRename(int socket, const std::string& path,
   }
   if (!status.ok()) ::unlink(temporary.c_str());
   return status;
+}
+
+bool IsBoundAt(int socket, absl::string_view path) {
+  sockaddr_un bound = {};
+  socklen_t length = sizeof(bound);
+  if (::getsockname(socket, reinterpret_cast<sockaddr*>(&bound), &length) < 0 ||
+      bound.sun_family != AF_UNIX ||
+      length <= offsetof(sockaddr_un, sun_path)) {
+    return false;
+  }
+  absl::string_view name(bound.sun_path,
+                         ::strnlen(bound.sun_path, sizeof(bound.sun_path)));
+  if (absl::StartsWith(name, kFolders)) {
+    // In a folder that was reached by a descriptor, and of which nobody knows
+    // the name now: where the path is too long for anything else.
+    return path.size() + name.size() - name.rfind('/') - 1 > kMaxUnixPathBytes;
+  }
+  if (!absl::ConsumePrefix(&name, path)) return false;
+  return name.empty() ||
+         (absl::ConsumePrefix(&name, ".") && !name.empty() &&
+          std::all_of(name.begin(), name.end(), absl::ascii_isdigit));
 }
 
 }  // namespace handoff

@@ -35,6 +35,11 @@ absl::Status ListenAndRename(int socket, const std::string& path,
                              absl::string_view suffix, int backlog,
                              bool replace);
 
+// Whether `socket` was bound at `path`, directly or by ListenAndRename() with a
+// suffix that is a dot and a number, in this process or in another. The kernel
+// knows the name that it was bound under, and of no renaming.
+bool IsBoundAt(int socket, absl::string_view path);
+
 }  // namespace handoff
 
 #endif  // HANDOFF_TRANSPORT_UNIX_PATH_H_

@@ -11,6 +11,7 @@
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "handoff/integrations/admin/check_options.h"
+#include "handoff/transport/unix_path.h"
 
 namespace handoff {
 namespace {
@@ -73,7 +74,9 @@ absl::Status AdminEndpoint::Prepare(Handoff& handoff) {
   auto acceptor = GrpcAcceptor::Create(kName, kMostConnections);
   if (!acceptor.ok()) return acceptor.status();
   acceptor_ = *std::move(acceptor);
-  absl::Status status = OnUnixSocket(options_) ? PrepareUnix() : PrepareTcp();
+  absl::Status status = calls_.MakeThread();
+  if (!status.ok()) return status;
+  status = OnUnixSocket(options_) ? PrepareUnix() : PrepareTcp();
   if (!status.ok()) return status;
   const absl::StatusOr<int> listener = handoff.Listen(kName, options_.address);
   if (!listener.ok()) return listener.status();
@@ -154,10 +157,13 @@ absl::Status AdminEndpoint::SetMode() const {
   const std::string path(absl::StripPrefix(options_.address, kUnix));
   const mode_t mode =
       options_.operators.empty() && options_.readers.empty() ? 0600 : 0666;
-  // An inherited listener may be at another path, and nothing at this one.
+  // An inherited or given listener may be at another path, and at this one
+  // nothing, or somebody else.
   struct stat status;
-  const bool there = ::lstat(path.c_str(), &status) == 0;
-  if (there && S_ISSOCK(status.st_mode) && ::chmod(path.c_str(), mode) < 0) {
+  const bool there = IsBoundAt(listener_, path) &&
+                     ::lstat(path.c_str(), &status) == 0 &&
+                     S_ISSOCK(status.st_mode);
+  if (there && ::chmod(path.c_str(), mode) < 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("chmod ", path));
   }
   return absl::OkStatus();

@@ -51,6 +51,8 @@ class AdminCalls {
   // it is cancelled, so that there is a place in a moment.
   std::shared_ptr<void> ListSlot(::grpc::CallbackServerContext* call);
 
+  // Before Ready().
+  absl::Status MakeThread() { return watchers_.MakeThread(); }
   // From Ready() on, before the first call.
   void Start() { watchers_.Start(); }
   // Streams end; whoever follows a handoff gives up.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -137,12 +138,24 @@ class Watchers::Watcher final
 
 Watchers::~Watchers() { Stop(); }
 
+absl::Status Watchers::MakeThread() {
+  try {
+    thread_ = std::thread([this, go = go_.get_future()]() mutable {
+      if (go.get()) Run();
+    });
+  } catch (const std::system_error& error) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("there can be no more threads: ", error.what()));
+  }
+  return absl::OkStatus();
+}
+
 // From here on: what was inherited speaks of handoffs that the predecessor
 // gave.
 void Watchers::Start() {
-  noted_ = log_.last();
+  noted_ = started_at_ = log_.last();
   running_ = true;
-  thread_ = std::thread([this, seen = noted_] { Run(seen); });
+  go_.set_value(true);
 }
 
 ::grpc::ServerWriteReactor<WatchEventsResponse>* Watchers::Watch(
@@ -218,8 +231,12 @@ void Watchers::Stop() {
   {
     std::lock_guard<std::mutex> lock(mu_);
     stopped_ = true;
-    if (!std::exchange(running_, false)) return;
-    log_.Wake();
+    if (!thread_.joinable()) return;
+    if (std::exchange(running_, false)) {
+      log_.Wake();
+    } else {
+      go_.set_value(false);
+    }
   }
   thread_.join();
 }
@@ -253,7 +270,8 @@ uint64_t Watchers::Look(uint64_t after) {
   }
 }
 
-void Watchers::Run(uint64_t seen) {
+void Watchers::Run() {
+  uint64_t seen = started_at_;
   absl::Time quiet_until = absl::InfinitePast();
   while (true) {
     const absl::Time now = absl::Now();

@@ -5,10 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <future>
 #include <mutex>
 #include <thread>
 #include <unordered_set>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "handoff/event_log.h"
 #include "proto/admin.pb.h"
@@ -31,6 +33,10 @@ class Watchers {
   // As Stop(). Every call has ended: the servers have been shut down.
   ~Watchers();
 
+  // Makes the thread, which waits for Start(). Before the commit, after which
+  // there would be no way back: RESOURCE_EXHAUSTED where there can be no more.
+  absl::Status MakeThread();
+  // After MakeThread(), once.
   void Start();
 
   // For Admin::WatchEvents, after Start().
@@ -50,7 +56,7 @@ class Watchers {
   // What a watcher does next.
   enum class Next { kRead, kWait, kEnd, kLeave };
 
-  void Run(uint64_t seen);
+  void Run();
   uint64_t Look(uint64_t after);
   void Note(const EventLog::Batch& batch);
   Next WhatNext(Watcher& watcher, bool nothing_left);
@@ -58,7 +64,8 @@ class Watchers {
   void Forget(Watcher& watcher);
 
   const EventLog& log_;
-  std::mutex mu_;  // guards what follows
+  uint64_t started_at_ = 0;  // the last event when it did
+  std::mutex mu_;            // guards what follows
   std::unordered_set<Watcher*> watchers_;
   uint64_t noted_ = 0;  // what somebody has seen of the log
   uint64_t round_ = 0;  // counts up whenever all are to look again
@@ -66,6 +73,7 @@ class Watchers {
   bool running_ = false;
   bool ended_ = false;
   bool stopped_ = false;
+  std::promise<bool> go_;  // whether it is to run
   std::thread thread_;
 };
 

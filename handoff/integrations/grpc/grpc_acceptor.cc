@@ -12,8 +12,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "grpc/support/log.h"
 #include "grpcpp/health_check_service_interface.h"
@@ -55,8 +57,15 @@ absl::StatusOr<std::unique_ptr<GrpcAcceptor>> GrpcAcceptor::Create(
   if (!Poll(epoll.get(), EPOLL_CTL_ADD, wake.get(), EPOLLIN, kWakeKey)) {
     return absl::ErrnoToStatus(errno, "epoll_ctl");
   }
-  return std::unique_ptr<GrpcAcceptor>(new GrpcAcceptor(
+  std::unique_ptr<GrpcAcceptor> made(new GrpcAcceptor(
       session_type, max_connections, std::move(epoll), std::move(wake)));
+  try {
+    made->thread_ = std::thread([acceptor = made.get()] { acceptor->Run(); });
+  } catch (const std::system_error& error) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("there can be no more threads: ", error.what()));
+  }
+  return made;
 }
 
 GrpcAcceptor::GrpcAcceptor(absl::string_view session_type,
@@ -97,14 +106,17 @@ void GrpcAcceptor::Listen(
 }
 
 void GrpcAcceptor::Start(std::vector<::grpc::Server*> servers) {
+  std::lock_guard<std::mutex> lock(mutex_);
   servers_ = std::move(servers);
-  thread_ = std::thread([this] { Run(); });
+  started_ = true;
+  started_or_stopping_.notify_one();
 }
 
 void GrpcAcceptor::Stop() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
+    started_or_stopping_.notify_one();
   }
   Post([] {});
   if (thread_.joinable()) thread_.join();
@@ -205,6 +217,11 @@ bool GrpcAcceptor::SetAccepting(bool accepting) {
 }
 
 void GrpcAcceptor::Run() {
+  {
+    std::unique_lock<std::mutex> lock(mutex_);
+    started_or_stopping_.wait(lock, [this] { return started_ || stopping_; });
+    if (stopping_) return;
+  }
   PollListeners();
   while (true) {
     {

@@ -67,7 +67,9 @@ class GrpcAcceptor final : public Group {
   // `session_type` is that of the sessions, in the ledger for instance. At
   // `max_connections` nothing is accepted until one ends; each costs two
   // descriptors. Call it before anything of gRPC is used: leave_timers.h.
-  // RESOURCE_EXHAUSTED where no descriptor is left.
+  // Makes the thread too, which waits for Start(): if it could not be made after
+  // the commit, there would be no way back. RESOURCE_EXHAUSTED where no
+  // descriptor is left, or there can be no more threads.
   static absl::StatusOr<std::unique_ptr<GrpcAcceptor>> Create(
       absl::string_view session_type, size_t max_connections);
   ~GrpcAcceptor() override;
@@ -148,7 +150,7 @@ class GrpcAcceptor final : public Group {
   const UniqueFd epoll_;
   const UniqueFd wake_;
   GroupHandle* handle_ = nullptr;
-  std::vector<::grpc::Server*> servers_;
+  std::vector<::grpc::Server*> servers_;  // set before started_
   std::thread thread_;
 
   // Of the thread alone, once it runs:
@@ -163,9 +165,11 @@ class GrpcAcceptor final : public Group {
   absl::Time paused_until_ = absl::InfinitePast();
 
   std::mutex mutex_;
+  std::condition_variable started_or_stopping_;
   std::condition_variable none_left_;
   std::vector<std::function<void()>> posted_;
   size_t count_ = 0;  // of sessions_
+  bool started_ = false;
   bool drain_begun_ = false;
   bool end_drain_ = false;
   bool stopping_ = false;
