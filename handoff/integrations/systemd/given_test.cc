@@ -1,9 +1,13 @@
 // What Options::given does: a Handoff takes what it was given by name.
 
 #include <fcntl.h>
+#include <linux/io_uring.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <thread>
@@ -80,6 +84,16 @@ TEST_F(GivenTest, AnotherDescriptorIsTakenToo) {
   const GivenDescriptor file = File("log");
   const auto handoff = Start({file});
   EXPECT_EQ(handoff->Descriptor("log", MakeNothing).value(), file.fd->get());
+}
+
+TEST_F(GivenTest, WhatCouldNotBeHandedOverIsRefused) {
+  io_uring_params parameters = {};
+  auto ring = std::make_shared<UniqueFd>(
+      static_cast<int>(::syscall(SYS_io_uring_setup, 1, &parameters)));
+  if (!ring->valid()) GTEST_SKIP() << "io_uring: " << std::strerror(errno);
+  const auto handoff = Start({{"ring", ring}});
+  EXPECT_EQ(handoff->Descriptor("ring", MakeNothing).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(GivenTest, WhatNobodyTookIsClosedByReady) {
