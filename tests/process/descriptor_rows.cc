@@ -423,18 +423,16 @@ class Epoll : public DescriptorRow {
   DescriptorInfo::Kind kind() const override { return DescriptorInfo::EPOLL; }
   UniqueFd Make(const std::string&) override {
     UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
-    registered_.reset(::eventfd(1, EFD_CLOEXEC));
+    const UniqueFd event(::eventfd(1, EFD_CLOEXEC));
+    registered_.reset(::fcntl(event.get(), F_DUPFD_CLOEXEC, kRegistered));
     (void)Add(epoll.get(), registered_.get(), 7);
     return epoll;
   }
   absl::Status Use(int fd, const std::string&) override {
     const UniqueFd own(::eventfd(1, EFD_CLOEXEC));
     if (Add(fd, own.get(), 8) < 0) return Errno("epoll_ctl");
-    for (int number = 0; number < 1024; ++number) {
-      if (number == own.get()) continue;
-      if (::epoll_ctl(fd, EPOLL_CTL_DEL, number, nullptr) == 0) {
-        return absl::InternalError("what was registered can be removed");
-      }
+    if (::epoll_ctl(fd, EPOLL_CTL_DEL, kRegistered, nullptr) == 0) {
+      return absl::InternalError("what was registered can be removed");
     }
     epoll_event events[3];
     if (::epoll_wait(fd, events, 3, 0) != 2) return Errno("not two events");
@@ -448,6 +446,8 @@ class Epoll : public DescriptorRow {
     event.data.u64 = data;
     return ::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
   }
+  // In the predecessor; nothing has this number in the successor.
+  static constexpr int kRegistered = 900;
   UniqueFd registered_;
 };
 
