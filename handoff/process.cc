@@ -1,20 +1,12 @@
 #include "handoff/process.h"
 
-#include <fcntl.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
 #include <future>
 #include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "handoff/fd/fd_description.h"
 #include "handoff/protocol/frame.h"
 #include "handoff/staged_state.h"
-#include "handoff/transport/listen.h"
 
 namespace handoff {
 namespace {
@@ -23,51 +15,6 @@ namespace {
 // types are.
 constexpr size_t kMaxRefusedByName = 500;
 constexpr size_t kMaxRefusalBytes = 150;
-
-bool IsTaken(const GivenDescriptor& given, const Belongings& belongings) {
-  return std::any_of(
-      belongings.named.begin(), belongings.named.end(),
-      [&](const NamedDescriptor& named) { return named.fd == given.fd; });
-}
-
-// Where it can be mended, and not in the middle of a handoff.
-absl::Status CanBePassed(int fd) {
-  const auto info = DescribeDescriptor(fd);
-  return info.ok() ? CheckPassable(info->kind()) : info.status();
-}
-
-// What was given under this name and is not taken yet; null where there is none.
-absl::StatusOr<SharedFd> FindGiven(const Options& options,
-                                   const Belongings& belongings,
-                                   v1::Descriptors::Role role,
-                                   absl::string_view name) {
-  for (const GivenDescriptor& given : options.given) {
-    if (given.name != name || IsTaken(given, belongings)) continue;
-    const int fd = given.fd->get();
-    if (absl::Status s = CanBePassed(fd); !s.ok()) return s;
-    if (role != v1::Descriptors::LISTENER) return given.fd;
-    int listens = 0;
-    socklen_t size = sizeof(listens);
-    if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 ||
-        listens == 0) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "what was given as \"", name, "\" is no listening socket"));
-    }
-    const int flags = ::fcntl(fd, F_GETFL);
-    if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
-      return absl::ErrnoToStatus(errno, "fcntl(F_SETFL)");
-    }
-    return given.fd;
-  }
-  return nullptr;
-}
-
-// What nobody took is in nobody's way.
-void CloseUntaken(const Options& options, const Belongings& belongings) {
-  for (const GivenDescriptor& given : options.given) {
-    if (!IsTaken(given, belongings)) given.fd->reset();
-  }
-}
 
 }  // namespace
 
@@ -79,74 +26,19 @@ absl::Status Process::CheckType(absl::string_view name) const {
       absl::StrCat("\"", name, "\" is none of Options::state_types"));
 }
 
-absl::StatusOr<int> Process::Claim(v1::Descriptors::Role role,
-                                   absl::string_view name) {
-  bool had_some = false;
-  if (taking_ != nullptr) {
-    const auto& named = taking_->inventory().named();
-    for (size_t i = 0; i < named.size(); ++i) {
-      if (named[i].role != role || named[i].name != name) continue;
-      had_some = true;
-      if (claimed_[i]) continue;
-      claimed_[i] = true;
-      names_.emplace(name, role);
-      belongings_.named.push_back(
-          {role, named[i].name, named[i].address, named[i].fd});
-      return named[i].fd->get();
-    }
-  }
-  if (absl::Status s = CheckName("descriptor", name); !s.ok()) return s;
-  const auto taken = names_.find(std::string(name));
-  if (taken != names_.end() &&
-      (role == v1::Descriptors::OTHER || taken->second != role)) {
-    return absl::AlreadyExistsError(
-        absl::StrCat("\"", name, "\" is taken; names are unique"));
-  }
-  if (had_some) return absl::NotFoundError("not inherited");
-  auto given = FindGiven(options_, belongings_, role, name);
-  if (!given.ok()) return given.status();
-  if (*given == nullptr) return absl::NotFoundError("not given");
-  names_.emplace(name, role);
-  // The kernel knows its address: it need not be the one that we would bind.
-  belongings_.named.push_back({role, std::string(name), "", *given});
-  return (*given)->get();
-}
-
 absl::StatusOr<int> Process::Listen(absl::string_view name,
                                     absl::string_view address) {
-  auto inherited = Claim(v1::Descriptors::LISTENER, name);
-  if (inherited.ok()) return inherited;
-  if (!absl::IsNotFound(inherited.status())) {
-    return Noted("listener", name, inherited.status());
-  }
-  auto bound = BindListener(address);
-  if (!bound.ok()) return Noted("listener", name, bound.status());
-  if (rehearsal_ != nullptr) Withdraw(bound->get(), address);
-  names_.emplace(name, v1::Descriptors::LISTENER);
-  belongings_.named.push_back(
-      {v1::Descriptors::LISTENER, std::string(name), std::string(address),
-       std::make_shared<UniqueFd>(*std::move(bound))});
-  return belongings_.named.back().fd->get();
+  auto listener = descriptors_.Listen(name, address);
+  if (!listener.ok()) return Noted("listener", name, listener.status());
+  return listener;
 }
 
 absl::StatusOr<int> Process::Descriptor(
     absl::string_view name,
     absl::FunctionRef<absl::StatusOr<UniqueFd>()> make) {
-  auto inherited = Claim(v1::Descriptors::OTHER, name);
-  if (inherited.ok()) return inherited;
-  if (!absl::IsNotFound(inherited.status())) {
-    return Noted("descriptor", name, inherited.status());
-  }
-  auto made = make();
-  if (made.ok()) {
-    if (absl::Status s = CanBePassed(made->get()); !s.ok()) made = s;
-  }
-  if (!made.ok()) return Noted("descriptor", name, made.status());
-  names_.emplace(name, v1::Descriptors::OTHER);
-  belongings_.named.push_back(
-      {v1::Descriptors::OTHER, std::string(name), "",
-       std::make_shared<UniqueFd>(*std::move(made))});
-  return belongings_.named.back().fd->get();
+  auto descriptor = descriptors_.Descriptor(name, make);
+  if (!descriptor.ok()) return Noted("descriptor", name, descriptor.status());
+  return descriptor;
 }
 
 absl::Status Process::AddBlob(absl::string_view name, SaveBlob save,
@@ -253,13 +145,8 @@ absl::Status Process::ApplyChanges() {
 
 v1::Ready Process::MakeReady() {
   v1::Ready ready;
-  const auto& named = taking_->inventory().named();
-  for (size_t i = 0; i < named.size(); ++i) {
-    // By name: of several listeners of one name, the predecessor could not tell
-    // which to go on with.
-    if (!claimed_[i] && names_.count(named[i].name) == 0) {
-      ready.add_unclaimed(named[i].name);
-    }
+  for (std::string& name : descriptors_.Unclaimed()) {
+    ready.add_unclaimed(std::move(name));
   }
   std::set<std::string> unread;
   for (const auto& [id, why] : refused_) {
@@ -300,7 +187,9 @@ absl::Status Process::Ready() {
   if (std::exchange(ready_called_, true)) {
     return absl::FailedPreconditionError("Ready() was called before");
   }
-  CloseUntaken(options_, belongings_);
+  v1::Ready ready;
+  if (taking_ != nullptr) ready = MakeReady();
+  descriptors_.Finish();
   if (rehearsal_ != nullptr) return Rehearse();
   // Made before the commit: there is no way back if it could not be made after.
   std::promise<bool> committed;
@@ -322,7 +211,8 @@ absl::Status Process::Ready() {
   }
   if (taking_ != nullptr) {
     const absl::Status status =
-        taking_->Commit(MakeReady(), [this] { return ApplyChanges(); });
+        taking_->Commit(
+        std::move(ready), [this] { return ApplyChanges(); });
     if (!status.ok()) {
       committed.set_value(false);
       DropTaken();

@@ -21,6 +21,7 @@
 #include "handoff/group_set.h"
 #include "handoff/handoff.h"
 #include "handoff/ledger.h"
+#include "handoff/named_descriptors.h"
 #include "handoff/process_control.h"
 #include "handoff/reporter.h"
 #include "handoff/roster.h"
@@ -87,7 +88,6 @@ class Process : public Handoff {
   absl::Status Meet();
   absl::Status StartFresh(UniqueFd listener);
   absl::Status Inherit();
-  absl::StatusOr<int> Claim(v1::Descriptors::Role role, absl::string_view name);
   absl::Status Restore(uint64_t id, StagedInventory::Session& staged,
                        SessionReceiver* receiver);
   absl::Status ApplyChanges();
@@ -105,7 +105,6 @@ class Process : public Handoff {
   absl::Status Noted(absl::string_view category, absl::string_view name,
                      absl::Status status);
   void NoteMet(Taking& taking);
-  void Withdraw(int listener, absl::string_view address);
   absl::Status Rehearse();
   void AddFailed();
   absl::Status EndRehearsal(const absl::Status& status);
@@ -154,12 +153,10 @@ class Process : public Handoff {
   GroupSet groups_;
   LedgerBook ledger_;
   Belongings belongings_;
+  NamedDescriptors descriptors_{&options_, &belongings_.named};
 
   // The handoff that made us; null on a fresh start.
   std::unique_ptr<Taking> taking_;
-  std::vector<bool> claimed_;  // of taking_'s named descriptors
-  // Of our descriptors: a name belongs to listeners or to one other descriptor.
-  std::map<std::string, v1::Descriptors::Role> names_;
   std::map<std::string, SessionReceiver*> receivers_;
   std::map<std::string, RestoreBlob> blob_restorers_;
   std::map<uint64_t, Taken> taken_;

@@ -30,10 +30,11 @@ void Process::AddTaken(v1::LedgerHandoff& handoff) {
   StagedInventory& inventory = taking_->inventory();
   for (size_t i = 0; i < inventory.named().size(); ++i) {
     const StagedInventory::Named& named = inventory.named()[i];
+    const bool claimed = descriptors_.claimed(i);
     AddEntry(handoff,
-             claimed_[i] ? v1::LedgerEntry::MOVED : v1::LedgerEntry::REFUSED,
+             claimed ? v1::LedgerEntry::MOVED : v1::LedgerEntry::REFUSED,
              CategoryOf(named.role), named.name, 0,
-             claimed_[i] ? "" : "not claimed by the successor");
+             claimed ? "" : "not claimed by the successor");
   }
   for (const auto& [name, blob] : inventory.blobs()) {
     if (absl::StartsWith(name, "handoff.")) continue;  // the library's

@@ -1,14 +1,12 @@
 // A process that takes everything, finds out whether it could serve it, and
 // lets go of it.
 
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "handoff/process.h"
 #include "handoff/protocol/frame.h"
@@ -62,15 +60,6 @@ void Process::NoteMet(Taking& taking) {
   report.set_handoff_id(taking.offer().handoff_id());
   if (report.handoff_id() != 0) {
     report.set_generation(taking.offer().generation() + 1);
-  }
-}
-
-void Process::Withdraw(int listener, absl::string_view address) {
-  // It could be bound, which is all that was to be known: nobody is to find it.
-  if (absl::ConsumePrefix(&address, "unix:")) {
-    ::unlink(std::string(address).c_str());
-  } else {
-    ::shutdown(listener, SHUT_RDWR);
   }
 }
 

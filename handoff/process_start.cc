@@ -167,11 +167,7 @@ absl::Status Process::Inherit() {
   generation_ = highest_generation_ = taking_->offer().generation() + 1;
   roster_.SetGeneration(generation_);
   StagedInventory& inventory = taking_->inventory();
-  claimed_.assign(inventory.named().size(), false);
-  const StagedInventory::Named& listener = inventory.named().front();
-  belongings_.named.push_back(
-      {listener.role, listener.name, listener.address, listener.fd});
-  claimed_[0] = true;
+  descriptors_.Inherit(&inventory.named());
   inventory.TakeChanges();  // Listen, TakeSessions and AddBlob look at it all
   if (inventory.blobs().count(kLedgerBlob) != 0) {
     // Not worth a handoff: without it this process begins a new one.
