@@ -33,6 +33,8 @@ class Control {
   virtual v1::Status GetStatus() const = 0;
   // Oldest first.
   virtual v1::Ledger GetLedger() const = 0;
+  // The same without the entries, which can be 100,000: for whoever asks often.
+  virtual v1::Ledger GetLedgerSummaries() const = 0;
   // Everything that would be handed over now, as the kernel sees it; without
   // state. Sessions are in the order of their ids.
   virtual std::vector<v1::InventoryItem> GetInventory() const = 0;

@@ -26,6 +26,28 @@ void SplitIds(uint64_t handoff_id, const Ids& ids,
   }
 }
 
+// All but the entries, of which there may be very many.
+v1::LedgerHandoff Summary(const v1::LedgerHandoff& handoff) {
+  v1::LedgerHandoff summary;
+  summary.set_handoff_id(handoff.handoff_id());
+  summary.set_result(handoff.result());
+  summary.set_reason(handoff.reason());
+  summary.set_predecessor_pid(handoff.predecessor_pid());
+  summary.set_successor_pid(handoff.successor_pid());
+  summary.set_generation(handoff.generation());
+  summary.set_started_at(handoff.started_at());
+  summary.set_seconds(handoff.seconds());
+  *summary.mutable_blackouts() = handoff.blackouts();
+  *summary.mutable_phases() = handoff.phases();
+  summary.set_moved(handoff.moved());
+  summary.set_kept(handoff.kept());
+  summary.set_drained(handoff.drained());
+  summary.set_refused(handoff.refused());
+  summary.set_closed(handoff.closed());
+  summary.set_lost(handoff.lost());
+  return summary;
+}
+
 }  // namespace
 
 void AddEntry(v1::LedgerHandoff& handoff, v1::LedgerEntry::Outcome outcome,
@@ -153,25 +175,16 @@ v1::Ledger LedgerBook::Get() const {
 absl::optional<v1::LedgerHandoff> LedgerBook::Last() const {
   std::lock_guard<std::mutex> lock(mu_);
   if (ledger_.handoffs().empty()) return absl::nullopt;
-  const v1::LedgerHandoff& last = ledger_.handoffs(ledger_.handoffs_size() - 1);
-  v1::LedgerHandoff summary;
-  summary.set_handoff_id(last.handoff_id());
-  summary.set_result(last.result());
-  summary.set_reason(last.reason());
-  summary.set_predecessor_pid(last.predecessor_pid());
-  summary.set_successor_pid(last.successor_pid());
-  summary.set_generation(last.generation());
-  summary.set_started_at(last.started_at());
-  summary.set_seconds(last.seconds());
-  *summary.mutable_blackouts() = last.blackouts();
-  *summary.mutable_phases() = last.phases();
-  summary.set_moved(last.moved());
-  summary.set_kept(last.kept());
-  summary.set_drained(last.drained());
-  summary.set_refused(last.refused());
-  summary.set_closed(last.closed());
-  summary.set_lost(last.lost());
-  return summary;
+  return Summary(ledger_.handoffs(ledger_.handoffs_size() - 1));
+}
+
+v1::Ledger LedgerBook::Summaries() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  v1::Ledger summaries;
+  for (const v1::LedgerHandoff& handoff : ledger_.handoffs()) {
+    *summaries.add_handoffs() = Summary(handoff);
+  }
+  return summaries;
 }
 
 void LedgerBook::Trim() {

@@ -50,8 +50,9 @@ class LedgerBook {
   v1::Ledger HandOver();
   // What was noted since, split for frames.
   std::vector<v1::DrainedSessions> TakeAmendments();
-  // Without its entries.
+  // Without their entries.
   absl::optional<v1::LedgerHandoff> Last() const;
+  v1::Ledger Summaries() const;
 
  private:
   void Trim();

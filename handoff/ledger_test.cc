@@ -160,6 +160,11 @@ TEST(LedgerBookTest, BlackoutsGoToTheirHandoff) {
   EXPECT_EQ(book.Last()->entries_size(), 0);
   EXPECT_EQ(book.Last()->blackouts_size(), 1);
   EXPECT_EQ(book.Last()->phases_size(), 1);
+  const v1::Ledger summaries = book.Summaries();
+  ASSERT_EQ(summaries.handoffs_size(), 2);
+  EXPECT_EQ(summaries.handoffs(0).moved(), 1u);
+  EXPECT_EQ(summaries.handoffs(0).entries_size(), 0);
+  EXPECT_EQ(summaries.handoffs(1).blackouts_size(), 1);
 }
 
 TEST(LedgerBookTest, InheritsWhatThePredecessorHad) {

@@ -63,6 +63,10 @@ v1::Status ProcessControl::GetStatus() const {
 
 v1::Ledger ProcessControl::GetLedger() const { return process_->ledger_.Get(); }
 
+v1::Ledger ProcessControl::GetLedgerSummaries() const {
+  return process_->ledger_.Summaries();
+}
+
 std::vector<v1::InventoryItem> ProcessControl::GetInventory() const {
   std::vector<v1::InventoryItem> items;
   for (const NamedDescriptor& named : process_->belongings_.named) {

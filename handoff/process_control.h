@@ -35,6 +35,7 @@ class ProcessControl : public Control {
 
   v1::Status GetStatus() const override;
   v1::Ledger GetLedger() const override;
+  v1::Ledger GetLedgerSummaries() const override;
   std::vector<v1::InventoryItem> GetInventory() const override;
   absl::StatusOr<std::vector<SessionState>> ReadState(
       absl::Span<const uint64_t> sessions, absl::Time deadline) override;

@@ -176,3 +176,8 @@ def handoff_dependencies():
         name = "com_github_nodejs_http_parser",
         libraries = {":http_parser": "-l:libhttp_parser.a"},
     )
+    maybe(
+        system_repository,
+        name = "com_github_jupp0r_prometheus_cpp",
+        libraries = {"core:core": "prometheus-cpp-core"},
+    )

@@ -71,6 +71,7 @@ class Log final : public Control {
   void Audit(absl::string_view /*text*/) override {}
 
   v1::Ledger GetLedger() const override { return ledger_; }
+  v1::Ledger GetLedgerSummaries() const override { return ledger_; }
   std::vector<v1::InventoryItem> GetInventory() const override { return {}; }
   absl::StatusOr<std::vector<SessionState>> ReadState(
       absl::Span<const uint64_t> /*sessions*/,
