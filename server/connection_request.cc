@@ -102,6 +102,12 @@ void Connection::OnRequest(absl::Time now) {
       case Endpoint::kWhoami:
         RespondWhoami();
         break;
+      case Endpoint::kMetrics: {
+        ResponseHead head;
+        head.content_type = "text/plain; version=0.0.4; charset=utf-8";
+        Respond(head, info_->metrics ? info_->metrics() : "");
+        break;
+      }
       case Endpoint::kEcho: {
         ResponseHead head;
         head.content_type = "application/octet-stream";
@@ -138,6 +144,8 @@ void Connection::Respond(ResponseHead head, absl::string_view body) {
     head.persistence = Persistence::kKeepAlive;
   }
   if (!body.empty()) head.content_length = body.size();
+  info_->answers[static_cast<size_t>(head.status / 100 - 1)].fetch_add(
+      1, std::memory_order_relaxed);
   AppendHead(head, &output_);
   if (!parser_.headers_done() || request.method != HTTP_HEAD) {
     absl::StrAppend(&output_, body);

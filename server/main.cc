@@ -17,6 +17,7 @@
 #include "handoff/integrations/systemd/listen_fds.h"
 #include "server/grpc_service.h"
 #include "server/log.h"
+#include "server/metrics.h"
 #include "server/process_setup.h"
 #include "server/server_state.pb.h"
 #include "server/service.h"
@@ -57,7 +58,9 @@ absl::StatusOr<Options> MakeOptions(const Settings& settings, char** argv,
       // Also without --grpc and --admin, so that they can be left out of the
       // next process's flags.
       {kGrpc},
-      AdminEndpoint::Type()};
+      AdminEndpoint::Type(),
+      Metrics::Type(),
+      MetricsPage::Type()};
   options.deadlines.staging = settings.staging_deadline;
   options.deadlines.frozen = settings.frozen_deadline;
   options.deadlines.watch = settings.watch;
@@ -125,6 +128,7 @@ int Main(int argc, char** argv) {
   Service service(&info, settings->workers, max_connections);
   std::unique_ptr<GrpcService> grpc;
   std::unique_ptr<AdminEndpoint> admin;
+  std::unique_ptr<MetricsPage> metrics;
   AdminOptions admin_options = settings->admin;
   admin_options.executable = options->executable;
   admin_options.arguments = options->arguments;
@@ -149,6 +153,11 @@ int Main(int argc, char** argv) {
   const absl::StatusOr<std::string> address =
       ListenerAddress(*listener, settings->http);
   if (!address.ok()) return Complain(address.status(), "cannot listen");
+  absl::StatusOr<std::unique_ptr<MetricsPage>> page =
+      MetricsPage::Create(**handoff, &info);
+  if (!page.ok()) return Complain(page.status(), "cannot start /metrics");
+  metrics = *std::move(page);
+  info.metrics = [m = metrics.get()] { return m->Text(); };
   service.Register(**handoff);
   service.Listen(*listener);
   std::string addresses = absl::StrCat("http=", *address);

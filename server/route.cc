@@ -76,6 +76,8 @@ Route FindRoute(const Request& request) {
     route.endpoint = Endpoint::kEcho;
   } else if (target.path == "/stream") {
     route.endpoint = Endpoint::kStream;
+  } else if (target.path == "/metrics") {
+    route.endpoint = Endpoint::kMetrics;
   } else {
     route.status = 404;
     route.problem = "nothing is here\n";

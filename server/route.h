@@ -8,7 +8,7 @@
 
 namespace handoff::server {
 
-enum class Endpoint { kNone, kHealthz, kWhoami, kEcho, kStream };
+enum class Endpoint { kNone, kHealthz, kWhoami, kEcho, kStream, kMetrics };
 
 // What a request asks for, or why it cannot have it. Follows from the request
 // alone, so it is found again after a handoff and is no part of the state.

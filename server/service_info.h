@@ -3,9 +3,11 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "absl/time/time.h"
@@ -43,14 +45,18 @@ enum class Mode {
   kDraining,
 };
 
-// What all connections of a process share. Thread-safe: constant but for
-// `mode`.
+// What all connections of a process share. Thread-safe: constant once it serves
+// but for `mode` and what is counted.
 struct ServiceInfo {
   pid_t pid = 0;
   std::string label;
   uint64_t generation = 0;
   ConnectionLimits limits;
   std::atomic<Mode> mode{Mode::kServing};
+  // Requests that were answered, by the first digit of the status, from 1 on.
+  mutable std::array<std::atomic<uint64_t>, 5> answers{};
+  // What GET /metrics answers; null where there is nothing.
+  std::function<std::string()> metrics;
 };
 
 }  // namespace handoff::server
