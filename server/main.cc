@@ -79,29 +79,32 @@ int ServeUntilEnd(Handoff& handoff, Service& service, GrpcService* grpc,
   std::atomic<bool> stopping{false};
   Signals signals([&](int) {
     if (stopping.exchange(true)) {
-      Log("asked to stop again: waiting for no more answers");
+      Log("stopping", "asked to stop again: waiting for no more answers");
       service.EndDrain();
       if (grpc != nullptr) grpc->EndDrain();
       return;
     }
-    Log("asked to stop: draining");
+    Log("stopping", "asked to stop: draining");
     handoff.Stop();
   });
 
   const absl::StatusOr<Ended> ended = handoff.Wait();
   if (ended.ok() && *ended == Ended::kHandedOff) {
-    Log("handed off");
+    Log("ended", "handed off");
     return kOk;
   }
   if (!ended.ok()) {
-    Log(absl::StrCat("handoffs have failed for good: ",
-                     ended.status().ToString()));
+    Log("failed",
+        absl::StrCat("handoffs have failed for good: ",
+                     ended.status().ToString()),
+        Level::kWarning);
   }
   const absl::Time until = MonotonicNow() + settings.drain_deadline;
   if (grpc != nullptr) grpc->BeginDrain();
   size_t cut_off = service.Drain(settings.drain_deadline);
   if (grpc != nullptr) cut_off += grpc->AwaitDrained(until - MonotonicNow());
-  Log(absl::StrCat("stopped; connections that had to be closed: ", cut_off));
+  Log("ended",
+      absl::StrCat("stopped; connections that had to be closed: ", cut_off));
   return ended.ok() ? kOk : kFailed;
 }
 
@@ -110,6 +113,7 @@ int Main(int argc, char** argv) {
   const absl::StatusOr<Settings> settings = ReadFlags(argc, argv);
   if (!settings.ok()) return ComplainOfFlags(settings.status(), "bad flags");
 
+  OpenLog(settings->log_format);
   absl::StatusOr<std::vector<GivenDescriptor>> given = TakeListenFds();
   if (!given.ok()) return Complain(given.status(), "cannot start");
   LogObserver observer;
@@ -190,7 +194,7 @@ int Main(int argc, char** argv) {
     service.Stop();
     // A rehearsal, and it went well: the one end that is no failure.
     if (absl::IsCancelled(ready)) {
-      Log(ready.message());
+      Log("rehearsed", ready.message());
       return kOk;
     }
     return Complain(ready, "cannot take over");
@@ -198,14 +202,19 @@ int Main(int argc, char** argv) {
   service.Serve();
   if (grpc != nullptr) grpc->Serve();
   if (admin != nullptr) ready = admin->Serve();
-  if (!ready.ok()) Log(absl::StrCat("the admin endpoint: ", ready.message()));
+  if (!ready.ok()) {
+    Log("admin", absl::StrCat("nobody is served there: ", ready.message()),
+        Level::kWarning);
+  }
   const auto upgrades = UpgradeSignals::Install(**handoff);
   if (!upgrades.ok()) {
-    Log(absl::StrCat("no upgrades by SIGUSR2: ", upgrades.status().message()));
+    Log("signals",
+        absl::StrCat("no upgrades by SIGUSR2: ", upgrades.status().message()),
+        Level::kWarning);
   }
   if (max_connections < settings->max_connections) {
-    Log(absl::StrCat("RLIMIT_NOFILE is ", *descriptors, ": at most ",
-                     max_connections, " connections"));
+    Log("limits", absl::StrCat("RLIMIT_NOFILE is ", *descriptors, ": at most ",
+                               max_connections, " connections"));
   }
 
   printf("ready pid=%d generation=%llu %s\n", static_cast<int>(info.pid),

@@ -29,6 +29,7 @@ ABSL_FLAG(std::string, grpc, "",
 ABSL_FLAG(std::string, handoff, "",
           "path of the Unix socket at which processes of this service meet; "
           "required");
+ABSL_FLAG(std::string, log_format, "text", "of the log: text, or json");
 ABSL_FLAG(std::string, label, "", "shown by /whoami and by tools");
 ABSL_FLAG(int, workers, 2, "event loops, each with a thread");
 ABSL_FLAG(uint64_t, max_connections, 10000,
@@ -296,6 +297,10 @@ absl::StatusOr<Settings> ReadFlags(int argc, char** argv) {
   s.grpc = absl::GetFlag(FLAGS_grpc);
   s.handoff = absl::GetFlag(FLAGS_handoff);
   s.label = absl::GetFlag(FLAGS_label);
+  const std::string log_format = absl::GetFlag(FLAGS_log_format);
+  const absl::StatusOr<LogFormat> format = ParseLogFormat(log_format);
+  if (!format.ok()) return Wrong("log_format", log_format, "text or json");
+  s.log_format = *format;
   s.workers = absl::GetFlag(FLAGS_workers);
   s.max_connections = absl::GetFlag(FLAGS_max_connections);
   s.max_state_version = absl::GetFlag(FLAGS_max_state_version);

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "handoff/integrations/admin/admin_options.h"
+#include "server/log.h"
 #include "server/service_info.h"
 
 namespace handoff::server {
@@ -18,6 +19,7 @@ struct Settings {
   std::string grpc;  // empty: none
   std::string handoff;
   std::string label;
+  LogFormat log_format = LogFormat::kText;
   int workers = 0;
   size_t max_connections = 0;
   uint32_t max_state_version = 0;

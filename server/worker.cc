@@ -146,7 +146,9 @@ void Worker::WaitToAccept() {
     boost::system::error_code error;
     listener_.assign(listener_fd_, error);
     if (error) {
-      Log(absl::StrCat("cannot wait for connections: ", error.message()));
+      Log("accept",
+          absl::StrCat("cannot wait for connections: ", error.message()),
+          Level::kWarning);
       return;
     }
   }
@@ -184,7 +186,8 @@ bool Worker::AcceptOne() {
     short_of_resources_ = errno == EMFILE || errno == ENFILE ||
                           errno == ENOBUFS || errno == ENOMEM;
     if (short_of_resources_ && !was_short) {
-      Log(absl::StrCat("accepting pauses: ", strerror(errno)));
+      Log("accept", absl::StrCat("accepting pauses: ", strerror(errno)),
+          Level::kWarning);
     }
     return false;
   }
@@ -199,7 +202,7 @@ bool Worker::AcceptOne() {
       handle_->Open(kHttp, std::move(descriptors));
   auto peer = MakePeer(session);
   if (absl::Status s = peer->Open(); !s.ok()) {
-    Log(absl::StrCat("a connection is lost: ", s.ToString()));
+    Log("lost", absl::StrCat("a connection: ", s.ToString()), Level::kWarning);
     session->Reset();
     return false;
   }
@@ -276,7 +279,8 @@ void Worker::TakeBack(const std::shared_ptr<Session>& session,
   if (restored.ok()) {
     peers_.at(session->id())->Arm();
   } else {
-    Log(absl::StrCat("a connection is lost: ", restored.ToString()));
+    Log("lost", absl::StrCat("a connection: ", restored.ToString()),
+        Level::kWarning);
     session->Reset();
   }
 }

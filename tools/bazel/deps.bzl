@@ -176,6 +176,12 @@ def handoff_dependencies():
         name = "com_github_nodejs_http_parser",
         libraries = {":http_parser": "-l:libhttp_parser.a"},
     )
+    # Headers alone, but for the formatting that they use.
+    maybe(
+        system_repository,
+        name = "com_github_gabime_spdlog",
+        libraries = {":spdlog": "fmt"},
+    )
     maybe(
         system_repository,
         name = "com_github_jupp0r_prometheus_cpp",
