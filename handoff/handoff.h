@@ -80,11 +80,38 @@ class Handoff {
   // `address`: "tcp:HOST:PORT", "tcp:[v6]:PORT", "unix:/path". Non-blocking;
   // borrowed. A name may hold several listeners (an address of each family, one
   // for each worker): call once for each, in the same order in every generation.
-  // One that is left over where others of its name are taken is closed. Codes of
+  // One that is left over where others of its name are taken is closed, which
+  // resets what waits in its queue: ListenSharded() takes them all. Codes of
   // BindListener(); ALREADY_EXISTS where a descriptor that is no listener has
   // the name; INVALID_ARGUMENT where one that was given is none.
   virtual absl::StatusOr<int> Listen(absl::string_view name,
                                      absl::string_view address) = 0;
+
+  // For each worker the listeners to accept from: one of its own at each
+  // address, and the kernel shares the connections out (SO_REUSEPORT,
+  // socket(7)). All of the name, however many they were for, are inherited or
+  // taken as given, so that no queue is lost. Where they are more than the
+  // workers, some have several; where they are fewer, what is missing is bound
+  // beside them, but listens only from the commit on (on a first start from
+  // Ready() on, where they were given): an abort resets nobody. Until then
+  // epoll reports EPOLLHUP for it: register it when Ready() has returned, or
+  // with a loop that does not run yet. Non-blocking; borrowed.
+  //
+  // Where nothing can be bound beside (a Unix socket; one that was bound without
+  // SO_REUSEPORT, or by another user), each worker has all of them, and is told
+  // nothing; an event (kNote) says why. So it is where listen(2) fails after the
+  // commit, but the worker's number may then report nothing.
+  //
+  // Where there is none yet, `workers` are bound to `address`, as above (port 0:
+  // one port for all). With one worker this is Listen(), but for later
+  // generations' sake with SO_REUSEPORT. One call for a name. Codes of Listen();
+  // ALREADY_EXISTS also where the name was asked for already; INVALID_ARGUMENT
+  // also where there are fewer workers than 1 or more than
+  // Limits::named_descriptors.
+  using Shards = std::vector<std::vector<int>>;
+  virtual absl::StatusOr<Shards> ListenSharded(absl::string_view name,
+                                               absl::string_view address,
+                                               int workers) = 0;
 
   // Any other descriptor by name: inherited, given, or made by `make`. Borrowed.
   // What works after a handoff depends on its kind: README.md has a table.

@@ -33,6 +33,13 @@ absl::StatusOr<int> Process::Listen(absl::string_view name,
   return listener;
 }
 
+absl::StatusOr<Handoff::Shards> Process::ListenSharded(
+    absl::string_view name, absl::string_view address, int workers) {
+  auto shards = descriptors_.ListenSharded(name, address, workers);
+  if (!shards.ok()) return Noted("listener", name, shards.status());
+  return shards;
+}
+
 absl::StatusOr<int> Process::Descriptor(
     absl::string_view name,
     absl::FunctionRef<absl::StatusOr<UniqueFd>()> make) {
@@ -210,8 +217,7 @@ absl::Status Process::Ready() {
         absl::StrCat("there can be no more threads: ", error.what()));
   }
   if (taking_ != nullptr) {
-    const absl::Status status =
-        taking_->Commit(
+    const absl::Status status = taking_->Commit(
         std::move(ready), [this] { return ApplyChanges(); });
     if (!status.ok()) {
       committed.set_value(false);
@@ -233,6 +239,8 @@ absl::Status Process::Ready() {
     });
     // The sessions are still frozen: what else is to be done, Run() does.
   }
+  descriptors_.BeginListening(
+      taking_ == nullptr ? 0 : taking_->offer().handoff_id());
   Answers::Sources sources = {&belongings_.named, {}, &roster_, &ledger_,
                               &control_, wake_};
   for (const Belongings::Blob& blob : belongings_.blobs) {

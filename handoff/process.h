@@ -43,6 +43,9 @@ class Process : public Handoff {
   uint64_t generation() const override { return generation_; }
   absl::StatusOr<int> Listen(absl::string_view name,
                              absl::string_view address) override;
+  absl::StatusOr<Shards> ListenSharded(absl::string_view name,
+                                       absl::string_view address,
+                                       int workers) override;
   absl::StatusOr<int> Descriptor(
       absl::string_view name,
       absl::FunctionRef<absl::StatusOr<UniqueFd>()> make) override;
@@ -153,7 +156,7 @@ class Process : public Handoff {
   GroupSet groups_;
   LedgerBook ledger_;
   Belongings belongings_;
-  NamedDescriptors descriptors_{&options_, &belongings_.named};
+  NamedDescriptors descriptors_{&options_, &report_, &belongings_.named};
 
   // The handoff that made us; null on a fresh start.
   std::unique_ptr<Taking> taking_;

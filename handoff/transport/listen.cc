@@ -1,6 +1,7 @@
 #include "handoff/transport/listen.h"
 
 #include <netdb.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -102,9 +103,8 @@ absl::StatusOr<UniqueFd> BindTcp(absl::string_view address,
       0) {
     return SocketError(errno, "setsockopt(SO_REUSEADDR) for", address);
   }
-  if (options.reuse_port &&
-      ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) <
-          0) {
+  if (options.reuse_port && ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEPORT,
+                                         &on, sizeof(on)) < 0) {
     return SocketError(errno, "setsockopt(SO_REUSEPORT) for", address);
   }
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&target), length) <
@@ -112,10 +112,21 @@ absl::StatusOr<UniqueFd> BindTcp(absl::string_view address,
     return SocketError(errno, "bind", address);
   }
   // EADDRINUSE here: with SO_REUSEADDR two may bind, but only one listen.
-  if (::listen(socket.get(), options.backlog) < 0) {
+  if (options.listen && ::listen(socket.get(), options.backlog) < 0) {
     return SocketError(errno, "listen at", address);
   }
   return socket;
+}
+
+// `option` of `from`, for `to`.
+absl::Status CopyOption(int from, int to, int level, int option) {
+  int value = 0;
+  socklen_t size = sizeof(value);
+  if (::getsockopt(from, level, option, &value, &size) < 0 ||
+      ::setsockopt(to, level, option, &value, size) < 0) {
+    return absl::ErrnoToStatus(errno, "an option of the listener");
+  }
+  return absl::OkStatus();
 }
 
 // Whether a socket is open at `path`, without connecting to it, which whoever
@@ -171,6 +182,45 @@ absl::StatusOr<UniqueFd> BindListener(absl::string_view address,
     return BindUnix(address, rest, options.backlog);
   }
   return Malformed(address, "neither tcp: nor unix:");
+}
+
+absl::StatusOr<UniqueFd> BindBeside(int listener) {
+  int protocol = 0;
+  int shared = 0;
+  socklen_t size = sizeof(int);
+  sockaddr_storage address = {};
+  socklen_t length = sizeof(address);
+  if (::getsockopt(listener, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) < 0 ||
+      ::getsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &shared, &size) < 0 ||
+      ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length) <
+          0) {
+    return absl::ErrnoToStatus(errno, "the listener");
+  }
+  if (protocol != IPPROTO_TCP || shared == 0) {
+    return absl::FailedPreconditionError(protocol != IPPROTO_TCP
+                                             ? "it is no TCP socket"
+                                             : "it has no SO_REUSEPORT");
+  }
+  UniqueFd socket(::socket(address.ss_family, kStream, 0));
+  if (!socket.valid()) return absl::ErrnoToStatus(errno, "socket");
+  for (const int option : {SO_REUSEADDR, SO_REUSEPORT, SO_BINDTOIFINDEX}) {
+    if (absl::Status s = CopyOption(listener, socket.get(), SOL_SOCKET, option);
+        !s.ok()) {
+      return s;
+    }
+  }
+  if (address.ss_family == AF_INET6) {
+    if (absl::Status s =
+            CopyOption(listener, socket.get(), IPPROTO_IPV6, IPV6_V6ONLY);
+        !s.ok()) {
+      return s;
+    }
+  }
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address),
+             length) < 0) {
+    return SocketError(errno, "bind", "beside the listener");
+  }
+  return socket;
 }
 
 }  // namespace handoff

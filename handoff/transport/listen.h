@@ -12,6 +12,9 @@ struct ListenOptions {
   // TCP: shares the address with others of this user that share it as well
   // (SO_REUSEPORT, socket(7)).
   bool reuse_port = false;
+  // TCP: false: only bound. Until somebody calls listen(2), nobody can connect
+  // to it, and others that share the address get all connections.
+  bool listen = true;
 };
 
 // A listening stream socket, non-blocking and CLOEXEC, at "tcp:HOST:PORT",
@@ -28,6 +31,16 @@ struct ListenOptions {
 // other codes       by absl::ErrnoToStatus
 absl::StatusOr<UniqueFd> BindListener(absl::string_view address,
                                       const ListenOptions& options = {});
+
+// One more TCP socket at the address, and for the interface, of `listener`,
+// which has SO_REUSEPORT (in a group of one user's, socket(7)); borrowed. Only
+// bound, see ListenOptions::listen; non-blocking and CLOEXEC. Of the other
+// options of `listener` only IPV6_V6ONLY is copied.
+//
+// FAILED_PRECONDITION  `listener` is no TCP socket, or has no SO_REUSEPORT
+// ALREADY_EXISTS       it belongs to another user
+// other codes          by absl::ErrnoToStatus
+absl::StatusOr<UniqueFd> BindBeside(int listener);
 
 }  // namespace handoff
 

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "gtest/gtest.h"
@@ -122,6 +123,45 @@ TEST(ListenTest, ListensAtAnIpv6Address) {
   const sockaddr_storage address = AddressOf(*listener);
   EXPECT_EQ(address.ss_family, AF_INET6);
   EXPECT_TRUE(Connects(address, sizeof(sockaddr_in6)));
+}
+
+TEST(ListenTest, WhatIsBoundBesideHasTheAddressAndDoesNotListenYet) {
+  const NoDescriptorLeak no_leak;
+  for (const char* address : {"tcp:127.0.0.1:0", "tcp:[::1]:0", "tcp:[::]:0"}) {
+    ListenOptions options;
+    options.reuse_port = true;
+    options.listen = false;
+    absl::StatusOr<UniqueFd> first = BindListener(address, options);
+    if (!first.ok() && absl::StrContains(address, "[")) continue;  // no IPv6
+    ASSERT_TRUE(first.ok()) << first.status();
+    const sockaddr_storage at = AddressOf(*first);
+    const socklen_t size =
+        at.ss_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+    EXPECT_FALSE(Connects(at, size));
+    ASSERT_EQ(::listen(first->get(), 10), 0);
+    absl::StatusOr<UniqueFd> second = BindBeside(first->get());
+    ASSERT_TRUE(second.ok()) << second.status();
+    EXPECT_EQ(PortOf(*second), PortOf(*first));
+    EXPECT_EQ(AddressOf(*second).ss_family, at.ss_family);
+    EXPECT_EQ(::fcntl(second->get(), F_GETFD), FD_CLOEXEC);
+    EXPECT_NE(::fcntl(second->get(), F_GETFL) & O_NONBLOCK, 0);
+    first->reset();
+    EXPECT_FALSE(Connects(at, size)) << "it listens";
+    ASSERT_EQ(::listen(second->get(), 10), 0);
+    EXPECT_TRUE(Connects(at, size));
+  }
+}
+
+TEST(ListenTest, NothingIsBoundBesideWhatIsNotShared) {
+  const NoDescriptorLeak no_leak;
+  const TempFolder folder;
+  for (const std::string& address :
+       {std::string("tcp:127.0.0.1:0"), "unix:" + (folder / "s")}) {
+    const UniqueFd listener = BindOrFail(address);
+    EXPECT_EQ(BindBeside(listener.get()).status().code(),
+              absl::StatusCode::kFailedPrecondition)
+        << address;
+  }
 }
 
 TEST(ListenTest, ListensAtAName) {

@@ -161,6 +161,18 @@ int PortOf(int fd) {
   return ntohs(address.sin_port);
 }
 
+// What each group accepts from.
+absl::StatusOr<Handoff::Shards> Listen(Handoff& handoff,
+                                       const std::string& address, bool sharded,
+                                       size_t groups) {
+  if (sharded) {
+    return handoff.ListenSharded("toy", address, static_cast<int>(groups));
+  }
+  const auto listener = handoff.Listen("toy", address);
+  if (!listener.ok()) return listener.status();
+  return Handoff::Shards(groups, {*listener});
+}
+
 int Fail(const absl::Status& status) {
   Print(absl::StrCat("failed ", status.ToString()));
   return 1;
@@ -192,18 +204,21 @@ int RunToyService(const Settings& settings) {
   world.takes_back = read.Number("take_back", 0) != 0;
   world.farewell = read.Number("farewell", 0) != 0;
   world.send_buffer = read.Number("send_buffer", 0);
-  auto listener =
-      handoff->Listen("toy", read.Text("listen", "tcp:127.0.0.1:0"));
-  if (!listener.ok()) return Fail(listener.status());
+  const size_t group_count = static_cast<size_t>(read.Number("groups", 2));
+  const auto listeners =
+      Listen(*handoff, read.Text("listen", "tcp:127.0.0.1:0"),
+             read.Number("sharded", 0) != 0, group_count);
+  if (!listeners.ok()) return Fail(listeners.status());
   std::vector<std::unique_ptr<ToyGroup>> groups;
-  for (int i = 0; i < read.Number("groups", 2); ++i) {
-    groups.push_back(std::make_unique<ToyGroup>(&world, i));
+  for (size_t i = 0; i < group_count; ++i) {
+    groups.push_back(std::make_unique<ToyGroup>(&world, static_cast<int>(i)));
     if (!groups.back()->whole()) {
       return Fail(absl::ResourceExhaustedError("a loop has no descriptors"));
     }
     world.handles.push_back(handoff->Register(groups.back().get()));
     groups.back()->SetHandle(world.handles.back());
-    groups.back()->AddListener(*listener);
+    if (read.Number("accept", 1) == 0) continue;
+    for (const int fd : (*listeners)[i]) groups.back()->AddListener(fd);
   }
   const std::string extra = read.Text("extra", "");
   if (!extra.empty()) {
@@ -261,7 +276,7 @@ int RunToyService(const Settings& settings) {
         &handoff->control(), ControlPath(path, handoff->generation()));
   }
   Print(absl::StrCat("ready ", ::getpid(), " ", handoff->generation(), " ",
-                     PortOf(*listener)));
+                     PortOf((*listeners)[0][0])));
 
   // The library wakes Wait(); this thread lives for the signals, until the last.
   std::thread signals([&] {

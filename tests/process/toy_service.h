@@ -24,6 +24,8 @@
 //
 // Settings (key=value arguments):
 //   handoff=PATH  listen=ADDRESS  label=TEXT  groups=N
+//   sharded=1                a listener for each group
+//   accept=0                 the groups accept nothing: connections wait
 //   lowest=N highest=N       versions of "toy" (default 1 and 2)
 //   hello= staging= frozen= quiesce= released= watch= drain= frame=   durations
 //   tokens=N                 the groups post N tokens to each other: see
