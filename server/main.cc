@@ -148,14 +148,14 @@ int Main(int argc, char** argv) {
   info.limits = settings->limits;
 
   Signals::BlockInAllThreads();
-  const absl::StatusOr<int> listener =
-      (*handoff)->Listen(kHttp, settings->http);
-  if (!listener.ok()) {
-    return ComplainOfFlags(listener.status(),
+  const absl::StatusOr<Handoff::Shards> listeners = (*handoff)->ListenSharded(
+      kHttp, settings->http, settings->sharded ? settings->workers : 1);
+  if (!listeners.ok()) {
+    return ComplainOfFlags(listeners.status(),
                            absl::StrCat("cannot listen at ", settings->http));
   }
   const absl::StatusOr<std::string> address =
-      ListenerAddress(*listener, settings->http);
+      ListenerAddress(listeners->front().front(), settings->http);
   if (!address.ok()) return Complain(address.status(), "cannot listen");
   absl::StatusOr<std::unique_ptr<MetricsPage>> page =
       MetricsPage::Create(**handoff, &info);
@@ -163,7 +163,7 @@ int Main(int argc, char** argv) {
   metrics = *std::move(page);
   info.metrics = [m = metrics.get()] { return m->Text(); };
   service.Register(**handoff);
-  service.Listen(*listener);
+  service.Listen(*listeners);
   std::string addresses = absl::StrCat("http=", *address);
   if (!settings->grpc.empty()) {
     auto made = GrpcService::Create(&info, max_connections);

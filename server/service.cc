@@ -21,8 +21,10 @@ void Service::Register(Handoff& handoff) {
   }
 }
 
-void Service::Listen(int listener) {
-  for (auto& worker : workers_) worker->Listen(listener);
+void Service::Listen(const Handoff::Shards& shards) {
+  for (size_t i = 0; i < workers_.size(); ++i) {
+    for (const int fd : shards[i % shards.size()]) workers_[i]->Listen(fd);
+  }
 }
 
 absl::Status Service::Restore(const std::shared_ptr<Session>& session,

@@ -31,7 +31,8 @@ class Service final : public SessionReceiver {
   ~Service() override;
 
   void Register(Handoff& handoff);
-  void Listen(int listener);
+  // The workers have these in turn, so of one share all have all.
+  void Listen(const Handoff::Shards& shards);
 
   // The threads are made before Ready() and wait: making them is no part of the
   // time in which nobody serves.

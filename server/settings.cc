@@ -32,6 +32,9 @@ ABSL_FLAG(std::string, handoff, "",
 ABSL_FLAG(std::string, log_format, "text", "of the log: text, or json");
 ABSL_FLAG(std::string, label, "", "shown by /whoami and by tools");
 ABSL_FLAG(int, workers, 2, "event loops, each with a thread");
+ABSL_FLAG(bool, sharded, false,
+          "a listener of its own for each worker (--http at a TCP address), in "
+          "place of one for all");
 ABSL_FLAG(uint64_t, max_connections, 10000,
           "connections at the same time, HTTP and gRPC each; fewer where "
           "RLIMIT_NOFILE is too low");
@@ -302,6 +305,7 @@ absl::StatusOr<Settings> ReadFlags(int argc, char** argv) {
   if (!format.ok()) return Wrong("log_format", log_format, "text or json");
   s.log_format = *format;
   s.workers = absl::GetFlag(FLAGS_workers);
+  s.sharded = absl::GetFlag(FLAGS_sharded);
   s.max_connections = absl::GetFlag(FLAGS_max_connections);
   s.max_state_version = absl::GetFlag(FLAGS_max_state_version);
   s.limits.max_header_bytes = absl::GetFlag(FLAGS_max_header_bytes);

@@ -21,6 +21,7 @@ struct Settings {
   std::string label;
   LogFormat log_format = LogFormat::kText;
   int workers = 0;
+  bool sharded = false;
   size_t max_connections = 0;
   uint32_t max_state_version = 0;
   ConnectionLimits limits;

@@ -23,13 +23,14 @@ absl::StatusOr<Settings> Read(std::vector<std::string> arguments) {
 }
 
 TEST(SettingsTest, ReadsWhatIsGiven) {
-  const absl::StatusOr<Settings> s =
-      Read({"--handoff=/run/x/h.sock", "--http", "unix:/run/x/http",
-            "-workers=3", "--watch=1500ms", "--max_body_bytes=0"});
+  const absl::StatusOr<Settings> s = Read(
+      {"--handoff=/run/x/h.sock", "--http", "unix:/run/x/http", "-workers=3",
+       "--sharded=true", "--watch=1500ms", "--max_body_bytes=0"});
   ASSERT_TRUE(s.ok()) << s.status();
   EXPECT_EQ(s->handoff, "/run/x/h.sock");
   EXPECT_EQ(s->http, "unix:/run/x/http");
   EXPECT_EQ(s->workers, 3);
+  EXPECT_TRUE(s->sharded);
   EXPECT_EQ(s->watch, absl::Milliseconds(1500));
   EXPECT_EQ(s->limits.max_body_bytes, 0u);
   EXPECT_EQ(s->max_state_version, 2u);

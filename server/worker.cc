@@ -33,7 +33,8 @@ Worker::Worker(ServiceInfo* info, ConnectionCount* count)
 Worker::~Worker() { Unregister(); }
 
 void Worker::Listen(int listener) {
-  listener_fd_ = listener;
+  listeners_.push_back(
+      {listener, boost::asio::posix::stream_descriptor(loop_)});
   WaitToAccept();
 }
 
@@ -79,7 +80,7 @@ void Worker::Run() {
 void Worker::Stop() { loop_.stop(); }
 
 void Worker::Unregister() {
-  if (listener_.is_open()) listener_.release();
+  StopWaiting();
   for (auto& [id, peer] : peers_) peer->Unregister();
 }
 
@@ -105,13 +106,13 @@ bool Worker::SetAccepting(bool accepting) {
   switched_off_ = !accepting;
   if (switched_off_) StopWaiting();
   WaitToAccept();
-  return listener_fd_ >= 0;
+  return !listeners_.empty();
 }
 
 void Worker::EndAccepting() {
   // Those that the kernel has accepted already: what is left in its queue is
   // reset when the process ends.
-  Accept();
+  for (Listener& listener : listeners_) Accept(listener);
   ended_accepting_ = true;
   StopAccepting();
 }
@@ -122,8 +123,10 @@ void Worker::StopAccepting() {
 }
 
 void Worker::StopWaiting() {
-  if (listener_.is_open()) listener_.release();
-  waits_to_accept_ = false;
+  for (Listener& listener : listeners_) {
+    if (listener.readiness.is_open()) listener.readiness.release();
+    listener.waits = false;
+  }
 }
 
 void Worker::CloseAll() {
@@ -141,10 +144,14 @@ void Worker::OnEnded(Peer& peer) {
 }
 
 void Worker::WaitToAccept() {
-  if (!may_accept() || waits_to_accept_ || listener_fd_ < 0) return;
-  if (!listener_.is_open()) {
+  for (Listener& listener : listeners_) WaitToAccept(listener);
+}
+
+void Worker::WaitToAccept(Listener& listener) {
+  if (!may_accept() || listener.waits) return;
+  if (!listener.readiness.is_open()) {
     boost::system::error_code error;
-    listener_.assign(listener_fd_, error);
+    listener.readiness.assign(listener.fd, error);
     if (error) {
       Log("accept",
           absl::StrCat("cannot wait for connections: ", error.message()),
@@ -152,33 +159,33 @@ void Worker::WaitToAccept() {
       return;
     }
   }
-  waits_to_accept_ = true;
-  listener_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                       [this](const boost::system::error_code& error) {
-                         if (error == boost::asio::error::operation_aborted)
-                           return;
-                         waits_to_accept_ = false;
-                         Accept();
-                       });
+  listener.waits = true;
+  listener.readiness.async_wait(
+      boost::asio::posix::stream_descriptor::wait_read,
+      [this, &listener](const boost::system::error_code& error) {
+        if (error == boost::asio::error::operation_aborted) return;
+        listener.waits = false;
+        Accept(listener);
+      });
 }
 
-void Worker::Accept() {
+void Worker::Accept(Listener& listener) {
   if (!may_accept()) return;
   for (int i = 0; i < kAcceptsPerTurn; ++i) {
     // The sweep tries again.
     if (!count_->TryAdd()) return;
-    if (!AcceptOne()) {
+    if (!AcceptOne(listener.fd)) {
       count_->Remove();
       if (short_of_resources_) return;
       break;
     }
   }
-  WaitToAccept();
+  WaitToAccept(listener);
 }
 
-bool Worker::AcceptOne() {
+bool Worker::AcceptOne(int listener) {
   UniqueFd client(
-      accept4(listener_fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+      accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!client) {
     // Errors of a connection that has ended already come here too (accept(2)):
     // then the next wait reports what else there is.

@@ -8,6 +8,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -27,8 +28,9 @@ namespace handoff::server {
 // The name of the listener and of the sessions' type.
 inline constexpr char kHttp[] = "http";
 
-// One event loop with its connections: a handoff::Group. Several workers share
-// the listening socket; whoever wakes up first accepts.
+// One event loop with its connections: a handoff::Group. Workers share a
+// listening socket, and whoever wakes up first accepts, or have some of their
+// own.
 //
 // Run() is the loop's thread. What is marked "before" must have returned before
 // Run() is called; what is marked "loop" is for the loop's thread; the rest is
@@ -39,7 +41,7 @@ class Worker final : public Group, private Peer::Keeper {
   Worker(ServiceInfo* info, ConnectionCount* count);
   ~Worker() override;
 
-  // Borrowed; accepts from it once Run() runs. [before]
+  // Borrowed; accepts from it too once Run() runs. [before]
   void Listen(int listener);
   void SetHandle(GroupHandle* handle) { handle_ = handle; }
   GroupHandle* handle() const { return handle_; }
@@ -81,14 +83,21 @@ class Worker final : public Group, private Peer::Keeper {
   bool quiesced() const override { return quiesced_; }
   void OnEnded(Peer& peer) override;
 
+  struct Listener {
+    int fd;
+    boost::asio::posix::stream_descriptor readiness;
+    bool waits = false;
+  };
+
   std::shared_ptr<Peer> MakePeer(std::shared_ptr<Session> session);
   void WaitToAccept();
-  void Accept();
+  void WaitToAccept(Listener& listener);
+  void Accept(Listener& listener);
   void StopAccepting();
   void StopWaiting();
   bool may_accept() const { return accepting_ && !switched_off_ && !quiesced_; }
   // False where no more can be accepted for now.
-  bool AcceptOne();
+  bool AcceptOne(int listener);
   void ArmAll();
   void WaitToSweep();
   void Sweep();
@@ -100,8 +109,7 @@ class Worker final : public Group, private Peer::Keeper {
   boost::asio::io_context loop_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type>
       keeps_running_{loop_.get_executor()};
-  boost::asio::posix::stream_descriptor listener_{loop_};
-  int listener_fd_ = -1;
+  std::deque<Listener> listeners_;  // waits hold references to them
   boost::asio::steady_timer sweep_timer_{loop_};
 
   // By session id.
@@ -112,7 +120,6 @@ class Worker final : public Group, private Peer::Keeper {
   bool accepting_ = true;
   bool ended_accepting_ = false;  // for good: a drain has ended
   bool switched_off_ = false;     // by an operator
-  bool waits_to_accept_ = false;
   // The last accept failed for want of descriptors or memory, and it was
   // logged.
   bool short_of_resources_ = false;
