@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -84,6 +85,12 @@ class Control {
   // can; FAILED_PRECONDITION while a handoff is under way or done;
   // DEADLINE_EXCEEDED where a group does not say so within 5 s.
   virtual absl::Status SetAccepting(bool accepting) = 0;
+
+  // Calls `done` once, when every group's loop has run what is posted to it now,
+  // on the last of these loops; right away where there is no group. A loop that
+  // hangs keeps it from being called; so does a handoff while it has frozen the
+  // groups. `done` may outlive the caller's interest, not what it captures.
+  virtual void Probe(std::function<void()> done) = 0;
 
   // Has the groups end these sessions, or all that there are (Group::DrainSession),
   // and returns when they have; what is left at the deadline is ended at once,

@@ -36,8 +36,10 @@ Giving::~Giving() {
   }
 }
 
-void Giving::Say(Event::Kind kind, absl::string_view text) const {
-  (*process_.report)(kind, machine_->offer().handoff_id(), text);
+void Giving::Say(Event::Kind kind, absl::string_view text) {
+  const pid_t pid = peer() == nullptr ? 0 : peer()->credentials.pid;
+  (*process_.report)(
+      {kind, machine_->offer().handoff_id(), text, pid, rehearsal()});
 }
 
 void Giving::Abort(const std::string& why, absl::Time now) {

@@ -112,7 +112,7 @@ class Giving {
   void NotePhase(absl::Time now);
   void NoteProgress(absl::Time now);
   void Record(absl::Time now);
-  void Say(Event::Kind kind, absl::string_view text) const;
+  void Say(Event::Kind kind, absl::string_view text);
 
   const Process process_;
   Link link_;

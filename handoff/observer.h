@@ -1,6 +1,8 @@
 #ifndef HANDOFF_OBSERVER_H_
 #define HANDOFF_OBSERVER_H_
 
+#include <sys/types.h>
+
 #include <cstdint>
 
 #include "absl/strings/string_view.h"
@@ -38,6 +40,11 @@ struct Event {
   // 0 where the event belongs to no handoff.
   uint64_t handoff_id = 0;
   absl::string_view text;
+  // Of a handoff: the other process, as the kernel names it, where it has
+  // spoken; else 0.
+  pid_t peer = 0;
+  // Of a handoff in which nothing moves.
+  bool rehearsal = false;
 };
 
 // "started", "pre-copied", ...

@@ -229,8 +229,8 @@ absl::Status Process::Ready() {
       events_.NoteGap();
     }
     events_.SetEpoch(EpochOf(generation_), generation_);
-    report_(Event::Kind::kCommitted, taking_->offer().handoff_id(),
-            "this process serves now");
+    report_({Event::Kind::kCommitted, taking_->offer().handoff_id(),
+             "this process serves now", taking_->predecessor()});
     if (taking_->adopted()) AdoptUntouched();
     groups_.AfterFirstPoll([this](int group, uint64_t at) {
       std::lock_guard<std::mutex> lock(mu_);

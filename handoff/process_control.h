@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -46,6 +47,7 @@ class ProcessControl : public Control {
   absl::Status Lock(absl::string_view reason, absl::Time expiry) override;
   absl::Status Unlock() override;
   absl::Status SetAccepting(bool accepting) override;
+  void Probe(std::function<void()> done) override;
   absl::StatusOr<Drained> Drain(absl::Span<const uint64_t> sessions, bool all,
                                 absl::Time deadline) override;
 

@@ -1,6 +1,7 @@
 // What an operator asks of a process's groups.
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <map>
 #include <memory>
@@ -192,6 +193,20 @@ absl::Status ProcessControl::SetAccepting(bool accepting) {
         "a group does not answer; it obeys when it comes to it");
   }
   return absl::OkStatus();
+}
+
+void ProcessControl::Probe(std::function<void()> done) {
+  GroupSet& groups = process_->groups_;
+  if (groups.size() == 0) return done();
+  const auto left = std::make_shared<std::atomic<size_t>>(groups.size());
+  const std::function<void()> answer = [left, done = std::move(done)] {
+    if (left->fetch_sub(1) == 1) done();
+  };
+  for (size_t i = 0; i < groups.size(); ++i) {
+    groups.Visit(static_cast<int>(i),
+                 [answer](Group& /*group*/, bool /*released*/) { answer(); },
+                 /*instead=*/answer);
+  }
 }
 
 absl::StatusOr<Control::Drained> ProcessControl::Drain(

@@ -18,7 +18,9 @@ class Reporter {
 
   void operator()(Event::Kind kind, uint64_t handoff_id,
                   absl::string_view text) const {
-    const Event event = {kind, handoff_id, text};
+    (*this)({kind, handoff_id, text});
+  }
+  void operator()(const Event& event) const {
     log_->Add(event);
     if (observer_ != nullptr) observer_->OnEvent(event);
   }

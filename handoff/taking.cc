@@ -85,8 +85,9 @@ absl::StatusOr<std::unique_ptr<Taking>> Taking::Create(const Options& options,
   return taking;
 }
 
-void Taking::Say(Event::Kind kind, absl::string_view text) const {
-  report_(kind, machine_->offer().handoff_id(), text);
+void Taking::Say(Event::Kind kind, absl::string_view text) {
+  report_({kind, machine_->offer().handoff_id(), text, predecessor(),
+           options_.rehearse});
 }
 
 uint32_t Taking::VersionOf(absl::string_view type) const {

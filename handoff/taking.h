@@ -90,7 +90,7 @@ class Taking {
                      absl::Time now);
   void CatchUp(absl::Time now);
   absl::Status MapWord(absl::Time now);
-  void Say(Event::Kind kind, absl::string_view text) const;
+  void Say(Event::Kind kind, absl::string_view text);
   void NoteState();
 
   const Options& options_;

@@ -15,6 +15,7 @@
 #include "handoff/integrations/admin/admin_endpoint.h"
 #include "handoff/integrations/signals/upgrade_signals.h"
 #include "handoff/integrations/systemd/listen_fds.h"
+#include "handoff/integrations/systemd/notifier.h"
 #include "server/grpc_service.h"
 #include "server/log.h"
 #include "server/metrics.h"
@@ -74,8 +75,8 @@ absl::StatusOr<Options> MakeOptions(const Settings& settings, char** argv,
 }
 
 // Until the process has to end; the exit code. `grpc` may be null.
-int ServeUntilEnd(Handoff& handoff, Service& service, GrpcService* grpc,
-                  const Settings& settings) {
+int ServeUntilEnd(Handoff& handoff, SystemdNotifier& systemd, Service& service,
+                  GrpcService* grpc, const Settings& settings) {
   std::atomic<bool> stopping{false};
   Signals signals([&](int) {
     if (stopping.exchange(true)) {
@@ -88,7 +89,7 @@ int ServeUntilEnd(Handoff& handoff, Service& service, GrpcService* grpc,
     handoff.Stop();
   });
 
-  const absl::StatusOr<Ended> ended = handoff.Wait();
+  const absl::StatusOr<Ended> ended = systemd.Wait();
   if (ended.ok() && *ended == Ended::kHandedOff) {
     Log("ended", "handed off");
     return kOk;
@@ -120,6 +121,8 @@ int Main(int argc, char** argv) {
   absl::StatusOr<Options> options = MakeOptions(*settings, argv, &observer);
   if (!options.ok()) return Complain(options.status(), "cannot start");
   options->given = *std::move(given);
+  auto systemd = SystemdNotifier::Install(*options);
+  if (!systemd.ok()) return Complain(systemd.status(), "cannot start");
   const absl::StatusOr<size_t> descriptors = RaiseDescriptorLimit();
   if (!descriptors.ok()) return Complain(descriptors.status(), "cannot start");
   // HTTP and gRPC may each have as many.
@@ -217,11 +220,17 @@ int Main(int argc, char** argv) {
                                max_connections, " connections"));
   }
 
+  (*systemd)->Serve(**handoff);
   printf("ready pid=%d generation=%llu %s\n", static_cast<int>(info.pid),
          static_cast<unsigned long long>(info.generation), addresses.c_str());
   fflush(stdout);
 
-  const int code = ServeUntilEnd(**handoff, service, grpc.get(), *settings);
+  const int code =
+      ServeUntilEnd(**handoff, **systemd, service, grpc.get(), *settings);
+  // Before the loops end, which have to answer for as long as there is a
+  // watchdog.
+  const absl::Status told = (*systemd)->End();
+  if (!told.ok()) Log("systemd", told.message());
   if (admin != nullptr) admin->Stop();
   service.Stop();
   if (grpc != nullptr) grpc->Stop();

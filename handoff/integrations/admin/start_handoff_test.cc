@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -90,6 +91,7 @@ class Log final : public Control {
   absl::Status SetAccepting(bool /*accepting*/) override {
     return absl::UnimplementedError("");
   }
+  void Probe(std::function<void()> /*done*/) override {}
   absl::StatusOr<Drained> Drain(absl::Span<const uint64_t> /*sessions*/,
                                 bool /*all*/,
                                 absl::Time /*deadline*/) override {

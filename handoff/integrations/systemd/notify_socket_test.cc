@@ -1,10 +1,7 @@
 #include "handoff/integrations/systemd/notify_socket.h"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -21,6 +18,7 @@
 #include "handoff/fd/scm_rights.h"
 #include "handoff/fd/temp_folder.h"
 #include "handoff/fd/unique_fd.h"
+#include "handoff/integrations/systemd/fake_manager.h"
 
 namespace handoff {
 namespace {
@@ -28,44 +26,6 @@ namespace {
 // For what must not expire, on a machine that is slow.
 constexpr absl::Duration kLong = absl::Seconds(30);
 constexpr absl::Duration kShort = absl::Milliseconds(20);
-
-// The manager's end: bound at a path, or at an abstract name.
-class Manager {
- public:
-  explicit Manager(const std::string& address)
-      : socket_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_un name = {};
-    name.sun_family = AF_UNIX;
-    std::memcpy(name.sun_path, address.data(), address.size());
-    size_t size = offsetof(sockaddr_un, sun_path) + address.size();
-    if (address[0] == '@') {
-      name.sun_path[0] = '\0';
-    } else {
-      ++size;
-    }
-    EXPECT_EQ(::bind(socket_.get(), reinterpret_cast<sockaddr*>(&name),
-                     static_cast<socklen_t>(size)),
-              0)
-        << std::strerror(errno);
-    EXPECT_TRUE(EnableSenderIdentity(socket_.get()).ok());
-  }
-
-  // The next message, which must come; empty where none does.
-  ReceivedMessage Next() {
-    pollfd polled = {socket_.get(), POLLIN, 0};
-    EXPECT_EQ(::poll(&polled, 1, 30'000), 1) << "nothing was sent";
-    auto received = ReceiveMessage(socket_.get());
-    EXPECT_TRUE(received.ok()) << received.status();
-    return received.ok() ? *std::move(received) : ReceivedMessage();
-  }
-  bool HasNone() {
-    pollfd polled = {socket_.get(), POLLIN, 0};
-    return ::poll(&polled, 1, 0) == 0;
-  }
-
- private:
-  UniqueFd socket_;
-};
 
 std::unique_ptr<NotifySocket> Open(const std::string& address) {
   auto opened = NotifySocket::Open(address);
@@ -81,7 +41,7 @@ class NotifySocketTest : public testing::Test {
 };
 
 TEST_F(NotifySocketTest, AMessageIsItsAssignmentsInOrderFromThisProcess) {
-  Manager manager(address_);
+  FakeManager manager(address_);
   const auto socket = Open(address_);
   ASSERT_TRUE(
       socket->Send({{"READY", "1"}, {"STATUS", "serving = well"}}, kLong).ok());
@@ -93,13 +53,13 @@ TEST_F(NotifySocketTest, AMessageIsItsAssignmentsInOrderFromThisProcess) {
 
 TEST_F(NotifySocketTest, AnAbstractNameIsReachedToo) {
   const std::string name = absl::StrCat("@handoff-notify-", ::getpid());
-  Manager manager(name);
+  FakeManager manager(name);
   ASSERT_TRUE(Open(name)->Send({{"READY", "1"}}, kLong).ok());
   EXPECT_EQ(manager.Next().bytes, "READY=1");
 }
 
 TEST_F(NotifySocketTest, DescriptorsGoAlong) {
-  Manager manager(address_);
+  FakeManager manager(address_);
   const UniqueFd file(::open("/proc/self/status", O_RDONLY | O_CLOEXEC));
   const std::vector<int> many(kMaxDescriptorsPerMessage, file.get());
   ASSERT_TRUE(Open(address_)->Send({{"FDSTORE", "1"}}, kLong, many).ok());
@@ -113,7 +73,7 @@ TEST_F(NotifySocketTest, DescriptorsGoAlong) {
 }
 
 TEST_F(NotifySocketTest, NoValueBecomesALineOfItsOwn) {
-  Manager manager(address_);
+  FakeManager manager(address_);
   const auto socket = Open(address_);
   for (const std::string& value :
        {std::string("x\nMAINPID=1"), std::string("x\0y", 3)}) {
@@ -129,7 +89,7 @@ TEST_F(NotifySocketTest, NoValueBecomesALineOfItsOwn) {
 }
 
 TEST_F(NotifySocketTest, WhatTheManagerWouldNotReadInFullIsRefused) {
-  Manager manager(address_);
+  FakeManager manager(address_);
   const auto socket = Open(address_);
   std::string text(NotifySocket::kMaxBytes - std::strlen("STATUS="), 'x');
   EXPECT_TRUE(socket->Send({{"STATUS", text}}, kLong).ok());
@@ -149,7 +109,7 @@ int Fill(const NotifySocket& socket) {
 }
 
 TEST_F(NotifySocketTest, AManagerThatDoesNotReadHoldsNobodyUp) {
-  Manager manager(address_);
+  FakeManager manager(address_);
   const auto socket = Open(address_);
   ASSERT_GT(Fill(*socket), 0);
   EXPECT_TRUE(absl::IsDeadlineExceeded(socket->Send({{"READY", "1"}}, kShort)));
@@ -159,7 +119,7 @@ TEST_F(NotifySocketTest, AManagerThatDoesNotReadHoldsNobodyUp) {
 }
 
 TEST_F(NotifySocketTest, AMessageWaitsForRoom) {
-  Manager manager(address_);
+  FakeManager manager(address_);
   const auto socket = Open(address_);
   int waiting = Fill(*socket);
   ASSERT_GT(waiting, 0);
@@ -174,7 +134,7 @@ TEST_F(NotifySocketTest, AMessageWaitsForRoom) {
 }
 
 TEST_F(NotifySocketTest, ABarrierReturnsWhenTheManagerHasReadSoFar) {
-  Manager manager(address_);
+  FakeManager manager(address_);
   const auto socket = Open(address_);
   ASSERT_TRUE(socket->Send({{"MAINPID", "1"}}, kLong).ok());
   absl::StatusCode code = absl::StatusCode::kUnknown;
@@ -190,7 +150,7 @@ TEST_F(NotifySocketTest, ABarrierReturnsWhenTheManagerHasReadSoFar) {
 }
 
 TEST_F(NotifySocketTest, ABarrierThatTheManagerHoldsExpires) {
-  Manager manager(address_);
+  FakeManager manager(address_);
   EXPECT_TRUE(absl::IsDeadlineExceeded(Open(address_)->Barrier(kShort)));
   EXPECT_EQ(manager.Next().bytes, "BARRIER=1");
 }
@@ -200,7 +160,7 @@ TEST_F(NotifySocketTest, AManagerThatHasBoundAnewIsFound) {
   EXPECT_TRUE(
       absl::IsFailedPrecondition(socket->Send({{"READY", "1"}}, kLong)));
   for (int i = 0; i < 2; ++i) {
-    Manager manager(address_);
+    FakeManager manager(address_);
     EXPECT_TRUE(socket->Send({{"READY", "1"}}, kLong).ok());
     EXPECT_EQ(manager.Next().bytes, "READY=1");
     ::unlink(address_.c_str());
