@@ -164,6 +164,21 @@ TEST(ListenTest, NothingIsBoundBesideWhatIsNotShared) {
   }
 }
 
+TEST(ListenTest, BesideAnotherUsersListenerNothingIsBound) {
+  const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  constexpr uid_t kAnother = 12345;
+  if (::fchown(listener.get(), kAnother, -1) != 0) {
+    GTEST_SKIP() << "only root can be several users";
+  }
+  const int on = 1;
+  ASSERT_EQ(
+      ::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)),
+      0);
+  ASSERT_EQ(::listen(listener.get(), 10), 0) << std::strerror(errno);
+  EXPECT_EQ(BindBeside(listener.get()).status().code(),
+            absl::StatusCode::kAlreadyExists);
+}
+
 TEST(ListenTest, ListensAtAName) {
   const NoDescriptorLeak no_leak;
   const UniqueFd listener = BindOrFail("tcp:localhost:0");

@@ -194,6 +194,23 @@ INSTANTIATE_TEST_SUITE_P(StoppedAt, ShardedAbortTest,
                            return name;
                          });
 
+TEST_F(ShardedTest, APredecessorThatAbortsHasLostNobody) {
+  auto first = Start(2, {{"frozen", "1s"}, {"released", "200ms"}});
+  ASSERT_TRUE(first->WaitReady()) << first->Said();
+  auto second = Start(4, {{"fault", "received final:stop"}});
+  ASSERT_NE(first->WaitFor("event cut"), "") << first->Said();
+  // It is frozen: they wait.
+  for (int i = 0; i < kMany; ++i) {
+    clients_.push_back(std::make_unique<ToyClient>(first->port()));
+    ASSERT_TRUE(clients_.back()->connected()) << "refused";
+  }
+  ASSERT_NE(first->WaitFor("event aborted"), "") << first->Said();
+  // Killed, or told where Final came too late.
+  EXPECT_NE(second->WaitExit(), 0) << second->Said();
+  ASSERT_NO_FATAL_FAILURE(AllAreServedBy(*first));
+  EXPECT_EQ(Queues(first->port()).size(), 2u);
+}
+
 TEST_F(ShardedTest, AdoptedFromADeadPredecessorEveryQueueIsServed) {
   auto first = Start(2, {{"accept", "0"}, {"fault", "received ready:kill"}});
   ASSERT_TRUE(first->WaitReady()) << first->Said();

@@ -80,6 +80,31 @@ TEST_F(GivenTest, SeveralOfOneNameAreTakenInTheirOrder) {
   EXPECT_NE(third, second.fd->get());
 }
 
+TEST_F(GivenTest, WorkersThatItIsTooFewForHaveOthersBesideItFromReadyOn) {
+  ListenOptions options;
+  options.reuse_port = true;
+  auto bound = BindListener(kAnyPort, options);
+  ASSERT_TRUE(bound.ok()) << bound.status();
+  const GivenDescriptor http = {"http",
+                                std::make_shared<UniqueFd>(*std::move(bound))};
+  const auto handoff = Start({http});
+  const auto shards = handoff->ListenSharded("http", "tcp:no address", 3);
+  ASSERT_TRUE(shards.ok()) << shards.status();
+  EXPECT_EQ((*shards)[0], std::vector<int>{http.fd->get()});
+  const auto listens = [&shards](size_t worker) {
+    int value = 0;
+    socklen_t size = sizeof(value);
+    ::getsockopt((*shards)[worker].at(0), SOL_SOCKET, SO_ACCEPTCONN, &value,
+                 &size);
+    return value != 0;
+  };
+  EXPECT_FALSE(listens(1));
+  EXPECT_FALSE(listens(2));
+  ASSERT_TRUE(handoff->Ready().ok());
+  EXPECT_TRUE(listens(1));
+  EXPECT_TRUE(listens(2));
+}
+
 TEST_F(GivenTest, AnotherDescriptorIsTakenToo) {
   const GivenDescriptor file = File("log");
   const auto handoff = Start({file});
