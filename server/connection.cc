@@ -57,6 +57,7 @@ Connection::Connection(const ServiceInfo* info, ConnectionOwner* owner,
       waiting_since_(now) {}
 
 absl::string_view Connection::input() const {
+  if (websocket_ != nullptr) return websocket_->reader.input();
   return absl::string_view(input_).substr(input_used_);
 }
 
@@ -69,9 +70,15 @@ bool Connection::can_parse() const {
          output().size() < kOutputBytes;
 }
 
+// Something that has come waits for the output before it to be written.
+bool Connection::has_unread() const {
+  if (websocket_ != nullptr) return websocket_->reader.has_unread();
+  return !input().empty();
+}
+
 bool Connection::idle() const {
-  return !lingering_ && !parser_.begun() && answer_ == Answer::kNone &&
-         output().empty() && input().empty();
+  return !lingering_ && websocket_ == nullptr && !parser_.begun() &&
+         answer_ == Answer::kNone && output().empty() && input().empty();
 }
 
 bool Connection::draining() const {
@@ -81,7 +88,11 @@ bool Connection::draining() const {
 
 bool Connection::wants_read() const {
   if (client_ended_) return false;
-  return lingering_ || (can_parse() && input().empty());
+  if (lingering_) return true;
+  // Half a frame that has come here with a handoff was not looked at yet; what
+  // else waits does so for output.
+  return can_parse() &&
+         (!has_unread() || (websocket_ != nullptr && output().empty()));
 }
 
 bool Connection::wants_write() const {
@@ -99,6 +110,7 @@ absl::Time Connection::deadline() const {
     const bool answered = requests_ > 0 || last_answer_;
     return waiting_since_ + (answered ? kLingerTimeout : kDrainIdleTimeout);
   }
+  if (websocket_ != nullptr) return FramesDeadline();
   absl::Time earliest = blocked_since_ + limits.write_timeout;
   if (parser_.begun()) {
     // A request that we do not read cannot be late: then the client is slow to
@@ -155,16 +167,27 @@ Connection::Next Connection::OnTime(absl::Time now) {
   if (lingering_) return Next::kClose;
   if (idle()) return draining() ? OnDrain(now) : Next::kClose;
   if (now >= blocked_since_ + info_->limits.write_timeout) return Next::kReset;
+  if (websocket_ != nullptr) return OnFramesLate(now);
   Fail(408, "the request did not come in time\n", {}, now);
   return Advance(now);
 }
 
 Connection::Next Connection::OnDrain(absl::Time now) {
   drains_ = true;
+  if (websocket_ != nullptr) {
+    StartClosing(CloseCode::kGoingAway, "the service stops");
+    return lingering_ ? Next::kWait : Advance(now);
+  }
   // What is not idle finds that out when it has an answer, or has given it.
   // What is may have a request in the kernel that nobody has read yet, and
   // closing would reset it: so it is read, and where there is none, that ends.
   return idle() ? OnReadable(now) : Next::kWait;
+}
+
+Connection::Next Connection::OnRetire(absl::Time now) {
+  if (websocket_ == nullptr || lingering_) return Next::kWait;
+  StartClosing(CloseCode::kServiceRestart, "the service has moved");
+  return Advance(now);
 }
 
 // Writes what there is to write and parses what was read before, in turns, as
@@ -172,13 +195,15 @@ Connection::Next Connection::OnDrain(absl::Time now) {
 Connection::Next Connection::Advance(absl::Time now) {
   size_t quota = kWriteBytesPerTurn;
   for (;;) {
-    if (!input().empty()) {
+    if (websocket_ != nullptr) {
+      ReadFrames();
+    } else if (!input().empty()) {
       absl::string_view bytes = input();
       const size_t before = bytes.size();
       Consume(&bytes, now);
       input_used_ += before - bytes.size();
       if (bytes.size() != before) owner_->Changed();
-      if (input().empty() || last_answer_) {
+      if (bytes.empty() || last_answer_) {
         input_used_ = 0;
         Empty(&input_);
       }
@@ -192,7 +217,7 @@ Connection::Next Connection::Advance(absl::Time now) {
         break;
     }
     if (last_answer_) return EndPolitely(now);
-    if (!input().empty()) continue;
+    if (has_unread()) continue;
     if (!client_ended_) break;
     if (!parser_.begun()) return Next::kClose;
     Fail(400, "the request ends in its middle\n", {}, now);
@@ -258,6 +283,10 @@ void Connection::Written(size_t bytes, absl::Time now) {
   if (output().empty()) {
     output_used_ = 0;
     Empty(&output_);
+  } else if (output_used_ >= kOutputBytes && output_used_ >= output().size()) {
+    // A WebSocket's may never be empty.
+    output_.erase(0, output_used_);
+    output_used_ = 0;
   }
   const uint64_t body = bytes - head;
   if (answer_ == Answer::kEcho) {
@@ -268,7 +297,9 @@ void Connection::Written(size_t bytes, absl::Time now) {
     if (stream_.offset == stream_.total) FinishAnswer();
   }
   // The wait for the next request begins; if some of it is here already, its
-  // time begins when it is parsed.
+  // time begins when it is parsed. Of a WebSocket only the wait for the end
+  // does: other clients make the output.
+  if (websocket_ != nullptr && !websocket_->closing) return;
   if (output().empty() && answer_ == Answer::kNone && !parser_.begun()) {
     waiting_since_ = now;
   }

@@ -17,6 +17,7 @@ ConnectionHarness::ConnectionHarness() {
   info_.pid = 1234;
   info_.label = "v1 \"quoted\"";
   info_.generation = 5;
+  rooms_.SetWake(desk_.worker(), [] {});
   int pair[2];
   EXPECT_EQ(
       socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair),

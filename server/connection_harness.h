@@ -19,6 +19,9 @@ class ConnectionHarness : public ConnectionOwner {
   ConnectionHarness();
 
   ServiceInfo& info() { return info_; }
+  Rooms& rooms() { return rooms_; }
+  // Hands out what others have said.
+  void Deliver() { desk_.Deliver(); }
   bool open() const { return connection_ != nullptr; }
   const Connection& connection() const { return *connection_; }
 
@@ -54,6 +57,8 @@ class ConnectionHarness : public ConnectionOwner {
   uint64_t id() const override { return 7; }
   uint32_t handoffs() const override { return 3; }
   void Changed() override { changed_ = true; }
+  void WriteSoon() override { changed_ = true; }
+  ChatDesk* desk() override { return &desk_; }
   absl::StatusOr<int> KeepBody(UniqueFd file) override;
   void CloseBody() override { body_.reset(); }
 
@@ -61,6 +66,8 @@ class ConnectionHarness : public ConnectionOwner {
   void Act(Connection::Next (Connection::*event)(absl::Time));
 
   ServiceInfo info_;
+  Rooms rooms_{&info_, 10};
+  ChatDesk desk_{&rooms_};
   Scratch scratch_;
   UniqueFd client_;
   UniqueFd served_;

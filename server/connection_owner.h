@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "handoff/fd/unique_fd.h"
+#include "server/chat_desk.h"
 
 namespace handoff::server {
 
@@ -19,6 +20,12 @@ class ConnectionOwner {
 
   // Something that Connection::Save() writes has changed.
   virtual void Changed() = 0;
+  // As Changed(), outside the calls that say what to wait for next: there is
+  // something to write.
+  virtual void WriteSoon() = 0;
+
+  // Where the connection's client takes part in the chat.
+  virtual ChatDesk* desk() = 0;
 
   // Keeps the file that a body grows in, at most one at a time, until
   // CloseBody(). Returns the descriptor, borrowed.

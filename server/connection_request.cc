@@ -31,7 +31,12 @@ absl::string_view ProblemOf(int status) {
 
 // Parses `*bytes` as far as answers allow, and takes what it has parsed away.
 void Connection::Consume(absl::string_view* bytes, absl::Time now) {
-  while (!bytes->empty() && can_parse()) {
+  while (!bytes->empty() && (websocket_ != nullptr || can_parse())) {
+    if (websocket_ != nullptr) {
+      TakeBytes(*bytes, now);
+      bytes->remove_prefix(bytes->size());
+      return;
+    }
     const bool begun = parser_.begun();
     size_t used = 0;
     const RequestParser::Result result = parser_.Parse(
@@ -108,6 +113,9 @@ void Connection::OnRequest(absl::Time now) {
         Respond(head, info_->metrics ? info_->metrics() : "");
         break;
       }
+      case Endpoint::kWebSocket:
+        Upgrade(now);
+        break;
       case Endpoint::kEcho: {
         ResponseHead head;
         head.content_type = "application/octet-stream";

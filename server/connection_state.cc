@@ -33,6 +33,14 @@ void Connection::Save(uint32_t version, v1::HttpConnection* state) const {
     stream->set_offset(stream_.offset);
     stream->set_started_at(absl::ToUnixNanos(stream_.started));
   }
+  if (websocket_ != nullptr) {
+    v1::WebSocket* websocket = state->mutable_websocket();
+    if (version >= 3) {
+      SaveFrames(websocket);
+    } else {
+      state->mutable_parser();  // server_state.proto says why
+    }
+  }
   if (version >= 2) {
     v1::Timing* timing = state->mutable_timing();
     timing->set_waiting_since(absl::ToUnixNanos(waiting_since_));
@@ -51,7 +59,7 @@ absl::Status Connection::Restore(uint32_t version,
   client_ended_ = state.client_ended();
   last_answer_ = state.last_answer();
   lingering_ = state.lingering();
-  input_.assign(input.data(), input.size());
+  input_.clear();
   input_used_ = 0;
   output_.assign(output.data(), output.size());
   output_used_ = 0;
@@ -59,6 +67,22 @@ absl::Status Connection::Restore(uint32_t version,
 
   parser_.Reset();
   route_ = Route();
+  websocket_ = nullptr;
+  if (state.has_websocket()) {
+    if (version < 3) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("a WebSocket, which version ", version,
+                       " of the state does not have"));
+    }
+    if (state.has_parser() || state.answer_case() != state.ANSWER_NOT_SET) {
+      return absl::InvalidArgumentError("a WebSocket with a request");
+    }
+    if (absl::Status s = RestoreFrames(state.websocket(), input); !s.ok()) {
+      return s;
+    }
+  } else {
+    input_.assign(input.data(), input.size());
+  }
   if (state.has_parser()) {
     if (absl::Status s = parser_.Restore(state.parser()); !s.ok()) return s;
     if (parser_.headers_done()) route_ = FindRoute(parser_.request());

@@ -20,6 +20,7 @@
 #include "server/log.h"
 #include "server/metrics.h"
 #include "server/process_setup.h"
+#include "server/rooms.h"
 #include "server/server_state.pb.h"
 #include "server/service.h"
 #include "server/settings.h"
@@ -31,6 +32,9 @@ namespace {
 constexpr int kOk = 0;
 constexpr int kFailed = 1;
 constexpr int kBadFlags = 2;
+
+// The name of the blob.
+constexpr char kRooms[] = "rooms";
 
 // Says in one line why nobody is served by this process; the exit code.
 int Complain(const absl::Status& status, absl::string_view what) {
@@ -54,8 +58,10 @@ absl::StatusOr<Options> MakeOptions(const Settings& settings, char** argv,
   options.path = settings.handoff;
   options.label = settings.label;
   options.state_types = {
-      {kHttp, kLowestStateVersion, settings.max_state_version,
+      {kHttp, kLowestStateVersion, settings.http_version,
        v1::HttpConnection::descriptor()},
+      {kRooms, kLowestRoomsVersion, settings.rooms_version,
+       v1::Rooms::descriptor()},
       // Also without --grpc and --admin, so that they can be left out of the
       // next process's flags.
       {kGrpc},
@@ -72,6 +78,25 @@ absl::StatusOr<Options> MakeOptions(const Settings& settings, char** argv,
   }
   options.observer = observer;
   return options;
+}
+
+// The rooms move as one blob, which is cut when everything that was said is in
+// them and in the members' output.
+absl::Status AddRooms(Handoff& handoff, Rooms& rooms) {
+  return handoff.AddBlob(
+      kRooms,
+      [&rooms](uint32_t version) -> absl::StatusOr<google::protobuf::Any> {
+        google::protobuf::Any value;
+        value.PackFrom(rooms.Save(version));
+        return value;
+      },
+      [&rooms](const google::protobuf::Any& value, uint32_t version) {
+        v1::Rooms state;
+        if (!value.UnpackTo(&state)) {
+          return absl::InvalidArgumentError("it is something else");
+        }
+        return rooms.Restore(version, state);
+      });
 }
 
 // Until the process has to end; the exit code. `grpc` may be null.
@@ -132,7 +157,8 @@ int Main(int argc, char** argv) {
 
   // The workers outlive the Handoff, which calls them as long as it is there.
   ServiceInfo info;
-  Service service(&info, settings->workers, max_connections);
+  Rooms rooms(&info, settings->ws_max_rooms);
+  Service service(&info, &rooms, settings->workers, max_connections);
   std::unique_ptr<GrpcService> grpc;
   std::unique_ptr<AdminEndpoint> admin;
   std::unique_ptr<MetricsPage> metrics;
@@ -190,7 +216,8 @@ int Main(int argc, char** argv) {
     if (!listens.ok()) return Complain(listens.status(), "cannot listen");
     absl::StrAppend(&addresses, " admin=", *listens);
   }
-  absl::Status ready = (*handoff)->TakeSessions(kHttp, &service);
+  absl::Status ready = AddRooms(**handoff, rooms);
+  if (ready.ok()) ready = (*handoff)->TakeSessions(kHttp, &service);
   service.StartThreads();
   if (ready.ok()) ready = (*handoff)->Ready();
   if (!ready.ok()) {

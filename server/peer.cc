@@ -163,11 +163,18 @@ void Peer::Close() {
 }
 
 void Peer::Unregister() {
+  if (connection_.has_value()) connection_->LeaveRooms();
   if (socket_.is_open()) socket_.release();
   waits_to_read_ = false;
   waits_to_write_ = false;
   timer_.reset();
   timer_at_ = absl::InfiniteFuture();
+}
+
+void Peer::WriteSoon() {
+  changed_ = false;
+  session_->Changed();
+  if (socket_.is_open()) Arm();
 }
 
 absl::StatusOr<int> Peer::KeepBody(UniqueFd file) {

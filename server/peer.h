@@ -43,6 +43,7 @@ class Peer final : public ConnectionOwner,
     virtual bool quiesced() const = 0;
     // The session has ended; the peer can be forgotten.
     virtual void OnEnded(Peer& peer) = 0;
+    virtual ChatDesk* desk() = 0;
   };
 
   Peer(Keeper* keeper, boost::asio::io_context* loop, const ServiceInfo* info,
@@ -58,12 +59,14 @@ class Peer final : public ConnectionOwner,
   // Waits for what the connection wants. Does nothing for what is waited for
   // already, so it is also how to go on after Thaw.
   void Arm();
-  // Takes the descriptors back from Asio. Does not touch them otherwise.
+  // Takes the descriptors back from Asio, and the client out of its rooms. Does
+  // not touch them otherwise.
   void Unregister();
 
   absl::Time deadline() const { return connection_->deadline(); }
   void OnTime(absl::Time now) { Act(connection_->OnTime(now)); }
   void OnDrain(absl::Time now) { Act(connection_->OnDrain(now)); }
+  void OnRetire(absl::Time now) { Act(connection_->OnRetire(now)); }
   // Unregisters, and closes the session.
   void Close();
 
@@ -71,6 +74,8 @@ class Peer final : public ConnectionOwner,
   uint64_t id() const override { return session_->id(); }
   uint32_t handoffs() const override { return session_->handoffs(); }
   void Changed() override { changed_ = true; }
+  void WriteSoon() override;
+  ChatDesk* desk() override { return keeper_->desk(); }
   absl::StatusOr<int> KeepBody(UniqueFd file) override;
   void CloseBody() override;
 

@@ -7,13 +7,14 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 
 namespace handoff::server {
 namespace {
 
 // Longer than any name, and any value, that this service looks at.
-constexpr size_t kFieldBytes = 16;
-constexpr size_t kValueBytes = 64;
+constexpr size_t kFieldBytes = 24;
+constexpr size_t kValueBytes = 320;  // an origin has a name of a host
 
 // Means "no Content-Length" in http_parser::content_length.
 constexpr uint64_t kNoLength = std::numeric_limits<uint64_t>::max();
@@ -120,6 +121,11 @@ void RequestParser::Reset() {
   request_.keep_alive = false;
   request_.expects_continue = false;
   request_.has_body = false;
+  request_.upgrades_to_websocket = false;
+  request_.websocket_key.clear();
+  request_.websocket_version.clear();
+  request_.origin.clear();
+  request_.host.clear();
   begun_ = false;
   headers_done_ = false;
   field_.clear();
@@ -145,12 +151,27 @@ int RequestParser::CountHeaderBytes(size_t bytes) {
 int RequestParser::EndOfField() {
   // After the body come trailers, which mean nothing here.
   if (!headers_done_) {
+    const absl::string_view value = absl::StripAsciiWhitespace(value_);
     if (absl::EqualsIgnoreCase(field_, "host")) {
       // One and only one: RFC 7230, section 5.4.
       if (++hosts_ > 1) return Fail(400);
+      request_.host = std::string(value);
+    } else if (absl::EqualsIgnoreCase(field_, "upgrade")) {
+      for (absl::string_view name : absl::StrSplit(value, ',')) {
+        if (absl::EqualsIgnoreCase(absl::StripAsciiWhitespace(name),
+                                   "websocket")) {
+          request_.upgrades_to_websocket = true;
+        }
+      }
+    } else if (absl::EqualsIgnoreCase(field_, "sec-websocket-key")) {
+      // A second one makes it too long for a key.
+      absl::StrAppend(&request_.websocket_key, value);
+    } else if (absl::EqualsIgnoreCase(field_, "sec-websocket-version")) {
+      absl::StrAppend(&request_.websocket_version, value);
+    } else if (absl::EqualsIgnoreCase(field_, "origin")) {
+      absl::StrAppend(&request_.origin, value);
     } else if (absl::EqualsIgnoreCase(field_, "expect")) {
-      if (absl::EqualsIgnoreCase(absl::StripAsciiWhitespace(value_),
-                                 "100-continue")) {
+      if (absl::EqualsIgnoreCase(value, "100-continue")) {
         request_.expects_continue = true;
       } else {
         unknown_expectation_ = true;
@@ -182,8 +203,12 @@ int RequestParser::HeadersComplete() {
   }
   request_.has_body = chunked || (sized && parser_.content_length > 0);
   request_.keep_alive = http_should_keep_alive(&parser_) != 0;
-  // This service changes to no other protocol: without this the parser would
-  // stop at "Upgrade" and at CONNECT and take the rest for something else.
+  if ((parser_.flags & F_CONNECTION_UPGRADE) == 0) {
+    request_.upgrades_to_websocket = false;
+  }
+  // Without this the parser would stop at "Upgrade" and at CONNECT and take the
+  // rest for something else. Where this service does change to another
+  // protocol, it asks the parser no more.
   parser_.upgrade = 0;
   headers_done_ = true;
   stopped_at_ = Result::kHeaders;
@@ -222,6 +247,11 @@ void RequestParser::Save(v1::Parser* state) const {
   state->set_expects_continue(request_.expects_continue);
   state->set_unknown_expectation(unknown_expectation_);
   state->set_has_body(request_.has_body);
+  state->set_upgrades_to_websocket(request_.upgrades_to_websocket);
+  state->set_websocket_key(request_.websocket_key);
+  state->set_websocket_version(request_.websocket_version);
+  state->set_origin(request_.origin);
+  state->set_host(request_.host);
 }
 
 absl::Status RequestParser::Restore(const v1::Parser& state) {
@@ -261,6 +291,11 @@ absl::Status RequestParser::Restore(const v1::Parser& state) {
   request_.keep_alive = state.keep_alive();
   request_.expects_continue = state.expects_continue();
   request_.has_body = state.has_body();
+  request_.upgrades_to_websocket = state.upgrades_to_websocket();
+  request_.websocket_key = state.websocket_key();
+  request_.websocket_version = state.websocket_version();
+  request_.origin = state.origin();
+  request_.host = state.host();
   field_ = state.field();
   value_ = state.value();
   in_value_ = state.in_value();

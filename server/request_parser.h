@@ -25,6 +25,14 @@ struct Request {
   bool expects_continue = false;
   // Has a body of at least one byte, or a chunked one.
   bool has_body = false;
+  // "Upgrade" names "websocket", and "Connection" names "Upgrade".
+  bool upgrades_to_websocket = false;
+  // What a handshake is judged by: Sec-WebSocket-Key and -Version, Origin and
+  // Host, each as it came, or empty.
+  std::string websocket_key;
+  std::string websocket_version;
+  std::string origin;
+  std::string host;
 };
 
 // Reads one HTTP/1 request after another from bytes that come in any pieces.

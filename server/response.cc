@@ -14,6 +14,11 @@ void AppendHead(const ResponseHead& head, std::string* to) {
   if (!head.allow.empty()) {
     absl::StrAppend(to, "Allow: ", head.allow, "\r\n");
   }
+  if (head.names_websocket) {
+    absl::StrAppend(to,
+                    "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                    "Sec-WebSocket-Version: 13\r\n");
+  }
   switch (head.persistence) {
     case Persistence::kDefault:
       break;
@@ -29,6 +34,13 @@ void AppendHead(const ResponseHead& head, std::string* to) {
 
 void AppendContinue(std::string* to) {
   absl::StrAppend(to, "HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+void AppendSwitchToWebSocket(absl::string_view accept, std::string* to) {
+  absl::StrAppend(to,
+                  "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                  "Connection: Upgrade\r\nSec-WebSocket-Accept: ",
+                  accept, "\r\n\r\n");
 }
 
 void AppendJsonString(absl::string_view text, std::string* to) {

@@ -22,12 +22,17 @@ struct ResponseHead {
   absl::string_view content_type = "text/plain";
   // Of a 405; else empty.
   absl::string_view allow;
+  // Of a 426: what to change to.
+  bool names_websocket = false;
 };
 
 void AppendHead(const ResponseHead& head, std::string* to);
 
 // The interim response to "Expect: 100-continue".
 void AppendContinue(std::string* to);
+
+// What follows it is WebSocket. `accept` is Sec-WebSocket-Accept.
+void AppendSwitchToWebSocket(absl::string_view accept, std::string* to);
 
 // `text` as a JSON string, quotes included.
 void AppendJsonString(absl::string_view text, std::string* to);

@@ -78,6 +78,8 @@ Route FindRoute(const Request& request) {
     route.endpoint = Endpoint::kStream;
   } else if (target.path == "/metrics") {
     route.endpoint = Endpoint::kMetrics;
+  } else if (target.path == "/ws") {
+    route.endpoint = Endpoint::kWebSocket;
   } else {
     route.status = 404;
     route.problem = "nothing is here\n";
@@ -85,10 +87,12 @@ Route FindRoute(const Request& request) {
   }
 
   const bool post = route.endpoint == Endpoint::kEcho;
-  if (post ? request.method != HTTP_POST
-           : request.method != HTTP_GET && request.method != HTTP_HEAD) {
+  // A handshake has no answer without what comes after it.
+  const bool head = !post && route.endpoint != Endpoint::kWebSocket;
+  if (request.method != (post ? HTTP_POST : HTTP_GET) &&
+      !(head && request.method == HTTP_HEAD)) {
     route.status = 405;
-    route.allow = post ? "POST" : "GET, HEAD";
+    route.allow = post ? "POST" : head ? "GET, HEAD" : "GET";
     route.problem = "not with this method\n";
     return route;
   }

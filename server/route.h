@@ -8,7 +8,15 @@
 
 namespace handoff::server {
 
-enum class Endpoint { kNone, kHealthz, kWhoami, kEcho, kStream, kMetrics };
+enum class Endpoint {
+  kNone,
+  kHealthz,
+  kWhoami,
+  kEcho,
+  kStream,
+  kMetrics,
+  kWebSocket
+};
 
 // What a request asks for, or why it cannot have it. Follows from the request
 // alone, so it is found again after a handoff and is no part of the state.

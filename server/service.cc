@@ -6,10 +6,11 @@
 
 namespace handoff::server {
 
-Service::Service(ServiceInfo* info, int workers, size_t max_connections)
+Service::Service(ServiceInfo* info, Rooms* rooms, int workers,
+                 size_t max_connections)
     : info_(info), count_(max_connections) {
   for (int i = 0; i < workers; ++i) {
-    workers_.push_back(std::make_unique<Worker>(info, &count_));
+    workers_.push_back(std::make_unique<Worker>(info, &count_, rooms));
   }
 }
 

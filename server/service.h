@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "handoff/handoff.h"
 #include "server/connection_count.h"
+#include "server/rooms.h"
 #include "server/service_info.h"
 #include "server/worker.h"
 
@@ -26,8 +27,8 @@ namespace handoff::server {
 // Called by one thread; EndDrain() by any.
 class Service final : public SessionReceiver {
  public:
-  // `info` is borrowed and outlives this.
-  Service(ServiceInfo* info, int workers, size_t max_connections);
+  // `info` and `rooms` are borrowed and outlive this.
+  Service(ServiceInfo* info, Rooms* rooms, int workers, size_t max_connections);
   ~Service() override;
 
   void Register(Handoff& handoff);

@@ -27,6 +27,14 @@ struct ConnectionLimits {
   absl::Duration request_timeout = absl::Seconds(30);
   // For a client that reads nothing of its answer.
   absl::Duration write_timeout = absl::Seconds(120);
+
+  // WebSocket: a message from a client, or to one.
+  size_t ws_max_message_bytes = 1024 * 1024;
+  // Written to a client that reads slowly.
+  size_t ws_max_queue_bytes = 4 * 1024 * 1024;
+  // A client that is silent so long is sent a ping, and is reset where it stays
+  // silent for as long again.
+  absl::Duration ws_ping = absl::Seconds(30);
 };
 
 // How long a client may take to read its last answer and close, before we do.

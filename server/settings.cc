@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <limits>
 #include <map>
 #include <utility>
@@ -59,9 +60,19 @@ ABSL_FLAG(absl::Duration, staging_deadline, absl::Seconds(60),
 ABSL_FLAG(absl::Duration, frozen_deadline, absl::Seconds(2),
           "how long connections may stand still in a handoff before it is "
           "aborted");
-ABSL_FLAG(uint32_t, max_state_version, handoff::server::kHighestStateVersion,
-          "the highest version of a connection's state to write and read; 1 "
-          "before a rollback to a release that knows no other");
+ABSL_FLAG(uint32_t, max_state_version, handoff::server::kHighestMaxStateVersion,
+          "the newest state to write and read; less, to be as an older release "
+          "is, before a rollback to one");
+ABSL_FLAG(uint64_t, ws_max_message_bytes, 1048576,
+          "WebSocket: a message, either way; 1009 beyond it");
+ABSL_FLAG(uint64_t, ws_max_queue_bytes, 4194304,
+          "WebSocket: what may wait for a client that reads slowly; 1013 "
+          "beyond it");
+ABSL_FLAG(absl::Duration, ws_ping, absl::Seconds(30),
+          "WebSocket: a client that is silent so long is sent a ping, and is "
+          "reset after as long again");
+ABSL_FLAG(uint64_t, ws_max_rooms, 1000,
+          "rooms; for one more, one that nobody is in is forgotten");
 
 ABSL_FLAG(std::string, admin, "",
           "where to serve the admin endpoint, with addresses as for --http; "
@@ -93,6 +104,11 @@ constexpr uint64_t kMostHeaderBytes = 64 * 1024;
 constexpr uint64_t kFewestHeaderBytes = 256;
 constexpr int kMostWorkers = 256;
 constexpr uint64_t kMostConnections = 1'000'000;
+constexpr uint64_t kFewestMessageBytes = 1024;
+constexpr uint64_t kMostMessageBytes = 16 * 1024 * 1024;
+// Of what is in the state of one connection, which has a limit too.
+constexpr uint64_t kMostQueueBytes = 32 * 1024 * 1024;
+constexpr uint64_t kMostRooms = 10'000;
 
 absl::Status Wrong(absl::string_view flag, absl::string_view value,
                    absl::string_view takes) {
@@ -241,8 +257,12 @@ absl::Status CheckSettings(const Settings& s) {
        kMostHeaderBytes},
       {"max_body_bytes", s.limits.max_body_bytes, 0,
        std::numeric_limits<int64_t>::max()},
-      {"max_state_version", s.max_state_version, kLowestStateVersion,
-       kHighestStateVersion},
+      {"ws_max_message_bytes", s.limits.ws_max_message_bytes,
+       kFewestMessageBytes, kMostMessageBytes},
+      // Room for what somebody who joins is sent, and one message.
+      {"ws_max_queue_bytes", s.limits.ws_max_queue_bytes,
+       s.limits.ws_max_message_bytes + 2 * 1024 * 1024, kMostQueueBytes},
+      {"ws_max_rooms", s.ws_max_rooms, 1, kMostRooms},
   };
   for (const auto& n : numbers) {
     absl::Status status = CheckRange(n.flag, n.value, n.least, n.most);
@@ -254,6 +274,7 @@ absl::Status CheckSettings(const Settings& s) {
   } durations[] = {
       {"idle_timeout", s.limits.idle_timeout, absl::Milliseconds(1)},
       {"request_timeout", s.limits.request_timeout, absl::Milliseconds(1)},
+      {"ws_ping", s.limits.ws_ping, absl::Milliseconds(1)},
       {"write_timeout", s.limits.write_timeout, absl::Milliseconds(1)},
       {"staging_deadline", s.staging_deadline, absl::Milliseconds(1)},
       {"frozen_deadline", s.frozen_deadline, absl::Milliseconds(1)},
@@ -307,7 +328,19 @@ absl::StatusOr<Settings> ReadFlags(int argc, char** argv) {
   s.workers = absl::GetFlag(FLAGS_workers);
   s.sharded = absl::GetFlag(FLAGS_sharded);
   s.max_connections = absl::GetFlag(FLAGS_max_connections);
-  s.max_state_version = absl::GetFlag(FLAGS_max_state_version);
+  const uint32_t newest = absl::GetFlag(FLAGS_max_state_version);
+  if (absl::Status status =
+          CheckRange("max_state_version", newest, kLowestMaxStateVersion,
+                     kHighestMaxStateVersion);
+      !status.ok()) {
+    return status;
+  }
+  s.http_version = std::min(newest, kHighestStateVersion);
+  s.rooms_version = newest < 4 ? 1 : kHighestRoomsVersion;
+  s.ws_max_rooms = absl::GetFlag(FLAGS_ws_max_rooms);
+  s.limits.ws_max_message_bytes = absl::GetFlag(FLAGS_ws_max_message_bytes);
+  s.limits.ws_max_queue_bytes = absl::GetFlag(FLAGS_ws_max_queue_bytes);
+  s.limits.ws_ping = absl::GetFlag(FLAGS_ws_ping);
   s.limits.max_header_bytes = absl::GetFlag(FLAGS_max_header_bytes);
   s.limits.max_body_bytes = absl::GetFlag(FLAGS_max_body_bytes);
   s.limits.idle_timeout = absl::GetFlag(FLAGS_idle_timeout);

@@ -13,6 +13,10 @@
 
 namespace handoff::server {
 
+// The values of --max_state_version; README.md has what each stands for.
+inline constexpr uint32_t kLowestMaxStateVersion = 1;
+inline constexpr uint32_t kHighestMaxStateVersion = 4;
+
 // What the command line asks for, checked.
 struct Settings {
   std::string http;
@@ -23,7 +27,10 @@ struct Settings {
   int workers = 0;
   bool sharded = false;
   size_t max_connections = 0;
-  uint32_t max_state_version = 0;
+  // What --max_state_version stands for.
+  uint32_t http_version = 0;
+  uint32_t rooms_version = 0;
+  size_t ws_max_rooms = 0;
   ConnectionLimits limits;
   absl::Duration drain_deadline;
   absl::Duration watch;

@@ -33,7 +33,27 @@ TEST(SettingsTest, ReadsWhatIsGiven) {
   EXPECT_TRUE(s->sharded);
   EXPECT_EQ(s->watch, absl::Milliseconds(1500));
   EXPECT_EQ(s->limits.max_body_bytes, 0u);
-  EXPECT_EQ(s->max_state_version, 2u);
+  EXPECT_EQ(s->http_version, 3u);
+  EXPECT_EQ(s->rooms_version, 2u);
+}
+
+TEST(SettingsTest, AnOlderReleaseHasOlderVersionsOfEach) {
+  const struct {
+    const char* argument;
+    uint32_t http, rooms;
+  } cases[] = {
+      {"--max_state_version=1", 1, 1},
+      {"--max_state_version=2", 2, 1},
+      {"--max_state_version=3", 3, 1},
+      {"--max_state_version=4", 3, 2},
+  };
+  for (const auto& c : cases) {
+    const absl::StatusOr<Settings> s =
+        Read({"--handoff=/run/x/h.sock", c.argument});
+    ASSERT_TRUE(s.ok()) << s.status();
+    EXPECT_EQ(s->http_version, c.http) << c.argument;
+    EXPECT_EQ(s->rooms_version, c.rooms) << c.argument;
+  }
 }
 
 TEST(SettingsTest, EveryBadFlagIsOneLineThatNamesIt) {
@@ -62,8 +82,12 @@ TEST(SettingsTest, EveryBadFlagIsOneLineThatNamesIt) {
       {"--max_header_bytes=10", "from 256"},
       {"--max_header_bytes=100000", "to 65536"},
       {"--max_connections=0", "--max_connections"},
-      {"--max_state_version=3", "from 1 to 2"},
-      {"--max_state_version=0", "from 1 to 2"},
+      {"--max_state_version=5", "from 1 to 4"},
+      {"--max_state_version=0", "from 1 to 4"},
+      {"--ws_ping=0", "--ws_ping"},
+      {"--ws_max_message_bytes=100", "from 1024"},
+      {"--ws_max_queue_bytes=100000", "from 3145728"},
+      {"--ws_max_rooms=0", "--ws_max_rooms"},
       {"--wrokers=2", "there is no flag --wrokers"},
       {"serve", "'serve' is no flag"},
       {"--", "'--' is no flag"},

@@ -27,10 +27,17 @@ constexpr int kAcceptsPerTurn = 8;
 
 }  // namespace
 
-Worker::Worker(ServiceInfo* info, ConnectionCount* count)
-    : info_(info), count_(count) {}
+Worker::Worker(ServiceInfo* info, ConnectionCount* count, Rooms* rooms)
+    : info_(info), count_(count), desk_(rooms) {}
 
 Worker::~Worker() { Unregister(); }
+
+void Worker::SetHandle(GroupHandle* handle) {
+  handle_ = handle;
+  // Counted, so that a cut waits for what is said.
+  desk_.rooms().SetWake(desk_.worker(),
+                        [this] { handle_->Post([this] { desk_.Deliver(); }); });
+}
 
 void Worker::Listen(int listener) {
   listeners_.push_back(
@@ -89,10 +96,7 @@ void Worker::Drain() {
   Mode retiring = Mode::kRetiring;
   info_->mode.compare_exchange_strong(retiring, Mode::kDraining);
   const absl::Time now = MonotonicNow();
-  // Ending a peer changes the map.
-  std::vector<std::shared_ptr<Peer>> peers;
-  for (auto& [id, peer] : peers_) peers.push_back(peer);
-  for (auto& peer : peers) peer->OnDrain(now);
+  for (auto& peer : AllPeers()) peer->OnDrain(now);
 }
 
 void Worker::DrainSession(Session& session, bool at_once) {
@@ -132,9 +136,7 @@ void Worker::StopWaiting() {
 void Worker::CloseAll() {
   ended_accepting_ = true;
   StopAccepting();
-  std::vector<std::shared_ptr<Peer>> peers;
-  for (auto& [id, peer] : peers_) peers.push_back(peer);
-  for (auto& peer : peers) peer->Close();
+  for (auto& peer : AllPeers()) peer->Close();
 }
 
 void Worker::OnEnded(Peer& peer) {
@@ -236,6 +238,12 @@ void Worker::Sweep() {
   WaitToAccept();
 }
 
+std::vector<std::shared_ptr<Peer>> Worker::AllPeers() const {
+  std::vector<std::shared_ptr<Peer>> peers;
+  for (auto& [id, peer] : peers_) peers.push_back(peer);
+  return peers;
+}
+
 void Worker::ArmAll() {
   for (auto& [id, peer] : peers_) peer->Arm();
 }
@@ -277,6 +285,9 @@ void Worker::Release(absl::Span<const std::shared_ptr<Session>> moved,
       std::find(unclaimed.begin(), unclaimed.end(), kHttp) != unclaimed.end();
   if (!accepting_) StopAccepting();
   ArmAll();
+  // The rooms are the successor's: nobody is to talk to one that is not.
+  const absl::Time now = MonotonicNow();
+  for (auto& peer : AllPeers()) peer->OnRetire(now);
   WaitToAccept();
 }
 

@@ -12,14 +12,17 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "handoff/handoff.h"
+#include "server/chat_desk.h"
 #include "server/connection.h"
 #include "server/connection_count.h"
 #include "server/peer.h"
+#include "server/rooms.h"
 #include "server/server_state.pb.h"
 #include "server/service_info.h"
 
@@ -38,12 +41,12 @@ inline constexpr char kHttp[] = "http";
 class Worker final : public Group, private Peer::Keeper {
  public:
   // All are borrowed and outlive this.
-  Worker(ServiceInfo* info, ConnectionCount* count);
+  Worker(ServiceInfo* info, ConnectionCount* count, Rooms* rooms);
   ~Worker() override;
 
   // Borrowed; accepts from it too once Run() runs. [before]
   void Listen(int listener);
-  void SetHandle(GroupHandle* handle) { handle_ = handle; }
+  void SetHandle(GroupHandle* handle);
   GroupHandle* handle() const { return handle_; }
 
   // Puts a session in place, or again. After an error it is not there. [before]
@@ -82,6 +85,7 @@ class Worker final : public Group, private Peer::Keeper {
   // Peer::Keeper:
   bool quiesced() const override { return quiesced_; }
   void OnEnded(Peer& peer) override;
+  ChatDesk* desk() override { return &desk_; }
 
   struct Listener {
     int fd;
@@ -99,12 +103,15 @@ class Worker final : public Group, private Peer::Keeper {
   // False where no more can be accepted for now.
   bool AcceptOne(int listener);
   void ArmAll();
+  // Ending a peer changes peers_.
+  std::vector<std::shared_ptr<Peer>> AllPeers() const;
   void WaitToSweep();
   void Sweep();
 
   ServiceInfo* const info_;
   ConnectionCount* const count_;
   GroupHandle* handle_ = nullptr;
+  ChatDesk desk_;
 
   boost::asio::io_context loop_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type>

@@ -103,7 +103,8 @@ class Client {
 
 class WorkerControlTest : public testing::Test {
  protected:
-  WorkerControlTest() : count_(1000), worker_(&info_, &count_) {}
+  WorkerControlTest()
+      : count_(1000), rooms_(&info_, 10), worker_(&info_, &count_, &rooms_) {}
 
   void SetUp() override {
     char name[] = "/tmp/worker.XXXXXX";
@@ -152,6 +153,7 @@ class WorkerControlTest : public testing::Test {
 
   ServiceInfo info_;
   ConnectionCount count_;
+  Rooms rooms_;
   Worker worker_;
   std::string folder_;
   sockaddr_in address_ = {};

@@ -74,8 +74,8 @@ TEST_F(RehearsalTest, OfABinaryThatFitsPassesAndNobodyNotices) {
   const Answer text = Rehearse("--format=text");
   EXPECT_EQ(text.exit_code, 0) << text.err;
   EXPECT_TRUE(absl::StrContains(text.out, " passed ")) << text.out;
-  EXPECT_TRUE(absl::StrContains(text.out, "  moved 7\n"))
-      << "handoff listener, listener, two blobs and three connections: "
+  EXPECT_TRUE(absl::StrContains(text.out, "  moved 8\n"))
+      << "handoff listener, listener, three blobs and three connections: "
       << text.out;
   EXPECT_FALSE(absl::StrContains(text.out, "ready ")) << text.out;
   EXPECT_FALSE(absl::StrContains(text.err, "ready ")) << text.err;
@@ -88,7 +88,7 @@ TEST_F(RehearsalTest, OfABinaryThatFitsPassesAndNobodyNotices) {
   EXPECT_TRUE(absl::StrContains(
       json.out, absl::StrCat("\"predecessorPid\":\"", pid, "\"")))
       << json.out;
-  EXPECT_TRUE(absl::StrContains(json.out, "\"moved\":\"7\"")) << json.out;
+  EXPECT_TRUE(absl::StrContains(json.out, "\"moved\":\"8\"")) << json.out;
 
   EXPECT_FALSE(absl::StrContains(Log(), "quiescing")) << Log();
   idle.Send("GET /whoami HTTP/1.1\r\nHost: a\r\n\r\n");

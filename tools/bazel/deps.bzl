@@ -187,3 +187,20 @@ def handoff_dependencies():
         name = "com_github_jupp0r_prometheus_cpp",
         libraries = {"core:core": "prometheus-cpp-core"},
     )
+    maybe(
+        system_repository,
+        name = "com_github_tatsuhiro_t_wslay",
+        libraries = {":wslay": "-lwslay"},
+    )
+    maybe(
+        system_repository,
+        name = "openssl",
+        libraries = {":crypto": "libcrypto"},
+    )
+
+    # Headers alone.
+    maybe(
+        system_repository,
+        name = "com_github_nemtrif_utfcpp",
+        libraries = {":utf8cpp": ""},
+    )
