@@ -23,7 +23,7 @@ absl::Status NotUnderstood() {
   return absl::InvalidArgumentError(
       "not understood: it is one of {\"join\":ROOM,\"name\":NAME}, "
       "{\"say\":TEXT}, {\"topic\":TEXT}, these two with \"room\":ROOM or "
-      "without, and {\"leave\":ROOM}");
+      "without, {\"leave\":ROOM}, and {\"whoami\":true}");
 }
 
 }  // namespace
@@ -45,13 +45,18 @@ void ChatMember::OnText(absl::string_view text) {
 absl::Status ChatMember::Answer(const v1::ChatRequest& request) {
   const int verbs = (request.has_join() ? 1 : 0) + (request.has_say() ? 1 : 0) +
                     (request.has_topic() ? 1 : 0) +
-                    (request.has_leave() ? 1 : 0);
+                    (request.has_leave() ? 1 : 0) +
+                    (request.has_whoami() ? 1 : 0);
   if (verbs != 1 || request.has_join() != request.has_name() ||
       (request.has_room() && !request.has_say() && !request.has_topic())) {
     return NotUnderstood();
   }
   if (request.has_join()) return Join(request);
   if (request.has_leave()) return Leave(request.leave());
+  if (request.has_whoami()) {
+    client_->SendText(client_->Whoami());
+    return absl::OkStatus();
+  }
   const absl::StatusOr<Seat*> seat = SeatFor(request);
   if (!seat.ok()) return seat.status();
   if (request.has_say()) {

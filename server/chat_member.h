@@ -36,6 +36,8 @@ class ChatMember final : private RoomMember {
     virtual void SendFrame(absl::string_view frame) = 0;
     // A frame because of what another one has said.
     virtual void DeliverFrame(absl::string_view frame) = 0;
+    // What GET /whoami answers.
+    virtual std::string Whoami() const = 0;
   };
 
   // Both are borrowed and outlive this.

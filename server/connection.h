@@ -124,7 +124,6 @@ class Connection final : private ChatMember::Client {
   void OnHeaders(absl::Time now);
   void OnRequest(absl::Time now);
   void Respond(ResponseHead head, absl::string_view body);
-  void RespondWhoami();
   void Fail(int status, absl::string_view problem, absl::string_view allow,
             absl::Time now);
   int StoreBody(absl::string_view piece);
@@ -142,6 +141,7 @@ class Connection final : private ChatMember::Client {
                              absl::string_view input);
   // ChatMember::Client:
   void SendText(absl::string_view text) override;
+  std::string Whoami() const override;
   void SendFrame(absl::string_view frame) override;
   void DeliverFrame(absl::string_view frame) override;
 

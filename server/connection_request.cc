@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/connection.h"
+#include "server/page.h"
 
 namespace handoff::server {
 namespace {
@@ -104,9 +105,18 @@ void Connection::OnRequest(absl::Time now) {
         Respond(head, mode == Mode::kDraining ? "draining" : "ok");
         break;
       }
-      case Endpoint::kWhoami:
-        RespondWhoami();
+      case Endpoint::kPage: {
+        ResponseHead head;
+        head.content_type = "text/html; charset=utf-8";
+        Respond(head, kPage);
         break;
+      }
+      case Endpoint::kWhoami: {
+        ResponseHead head;
+        head.content_type = "application/json";
+        Respond(head, Whoami() + "\n");
+        break;
+      }
       case Endpoint::kMetrics: {
         ResponseHead head;
         head.content_type = "text/plain; version=0.0.4; charset=utf-8";
@@ -160,15 +170,13 @@ void Connection::Respond(ResponseHead head, absl::string_view body) {
   }
 }
 
-void Connection::RespondWhoami() {
-  std::string body = absl::StrCat("{\"pid\":", info_->pid, ",\"label\":");
-  AppendJsonString(info_->label, &body);
-  absl::StrAppend(&body, ",\"generation\":", info_->generation,
+std::string Connection::Whoami() const {
+  std::string json = absl::StrCat("{\"pid\":", info_->pid, ",\"label\":");
+  AppendJsonString(info_->label, &json);
+  absl::StrAppend(&json, ",\"generation\":", info_->generation,
                   ",\"id\":", owner_->id(), ",\"requests\":", requests_,
-                  ",\"handoffs\":", owner_->handoffs(), "}\n");
-  ResponseHead head;
-  head.content_type = "application/json";
-  Respond(head, body);
+                  ",\"handoffs\":", owner_->handoffs(), "}");
+  return json;
 }
 
 // The request cannot be answered in full, so where the next one begins is not

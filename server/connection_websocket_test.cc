@@ -109,6 +109,7 @@ TEST(ConnectionWebSocketTest, ChatsWithItself) {
             Said(2, "\\\"\xc3\xa4\\u000a"));
   EXPECT_EQ(h.Say("{\"topic\":\"tea\"}"),
             "text {\"room\":\"r\",\"topic\":\"tea\",\"name\":\"ann\"}");
+  EXPECT_EQ(h.Say("{\"whoami\":true}").rfind("text {\"pid\":", 0), 0u);
   EXPECT_EQ(h.Say("{\"leave\":\"r\"}"), "text {\"left\":\"r\"}");
   EXPECT_EQ(
       h.Say(kJoin),
@@ -138,7 +139,8 @@ TEST(ConnectionWebSocketTest, WhatIsNotUnderstoodIsAnsweredAndKept) {
                          "{\"say\":\"x\",\"room\":\"r\"}",
                          "{\"say\":\"\\ud800\"}",
                          "{\"say\":\"\\udc00\"}",
-                         "{\"leave\":\"r\",\"room\":\"r\"}"};
+                         "{\"leave\":\"r\",\"room\":\"r\"}",
+                         "{\"leave\":\"r\",\"whoami\":true}"};
   for (const char* text : cases) {
     EXPECT_TRUE(absl::StartsWith(h.Say(text), "text {\"error\":\"")) << text;
   }

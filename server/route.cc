@@ -68,7 +68,9 @@ bool ParseStream(absl::string_view query, Route* route) {
 Route FindRoute(const Request& request) {
   const Target target = SplitTarget(request.target);
   Route route;
-  if (target.path == "/healthz") {
+  if (target.path == "/") {
+    route.endpoint = Endpoint::kPage;
+  } else if (target.path == "/healthz") {
     route.endpoint = Endpoint::kHealthz;
   } else if (target.path == "/whoami") {
     route.endpoint = Endpoint::kWhoami;

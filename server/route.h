@@ -10,6 +10,7 @@ namespace handoff::server {
 
 enum class Endpoint {
   kNone,
+  kPage,
   kHealthz,
   kWhoami,
   kEcho,
