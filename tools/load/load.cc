@@ -12,9 +12,14 @@
 namespace handoff::load {
 namespace {
 
-// Of 1,540 connections; in this order in the enumeration.
-constexpr std::array<size_t, kKinds> kShares = {600, 400, 400, 40, 100};
+// Of 1,540 connections; in this order in the enumeration. The others, 100, are
+// members of rooms.
+constexpr std::array<size_t, kKinds> kShares = {540, 380, 380, 40, 100};
 constexpr size_t kAllShares = 1540;
+constexpr size_t kChatShare = 100;
+
+// Of a room, at the most.
+constexpr size_t kMembers = 20;
 
 constexpr std::array<const char*, kKinds> kKindNames = {
     "requests", "streams", "uploads", "slow readers", "idle"};
@@ -84,8 +89,14 @@ Load::Load(const Options& options, const sockaddr_in& server, EventLoop* loop,
         std::max<size_t>(1, options.kept * kShares[kind] / kAllShares);
     kinds_.insert(kinds_.end(), count, static_cast<Kind>(kind));
   }
+  members_ = std::max<size_t>(2, options.kept * kChatShare / kAllShares);
+  for (size_t left = members_; left > 0; left -= rooms_.back()->members) {
+    rooms_.push_back(std::make_unique<ChatRoom>(ChatRoom{
+        absl::StrCat("room-", rooms_.size()), std::min(left, kMembers)}));
+  }
   // What rounding has left over.
-  kinds_.resize(std::max(kinds_.size(), options.kept), Kind::kRequests);
+  kinds_.resize(std::max(kinds_.size() + members_, options.kept) - members_,
+                Kind::kRequests);
 }
 
 Load::~Load() = default;
@@ -102,17 +113,38 @@ void Load::Tick() {
   if (now < next_check_) return;
   next_check_ = now + kCheckInterval;
   for (const auto& connection : kept_) connection->CheckPatience();
+  for (const auto& member : chatting_) member->CheckPatience();
   for (const auto& connection : short_) connection->CheckPatience();
 }
 
 void Load::OpenKept() {
-  for (size_t i = 0; i < kOpenAtOnce && kept_.size() < kinds_.size(); ++i) {
+  size_t opened_now = 0;
+  for (; opened_now < kOpenAtOnce && kept_.size() < kinds_.size();
+       ++opened_now) {
     const size_t index = kept_.size();
     kept_.push_back(std::make_unique<KeptConnection>(
         kinds_[index], options_.seed + index, &loop_, &generations_, &tally_));
     if (absl::Status opened = kept_.back()->Open(server_); !opened.ok()) {
       kept_.back()->OnFailure(absl::StrCat(opened.message()));
     }
+  }
+  OpenChatting(kOpenAtOnce - opened_now);
+}
+
+void Load::OpenChatting(size_t most) {
+  size_t room = 0;
+  size_t before = 0;  // members of the rooms before it
+  while (most-- > 0) {
+    while (room < rooms_.size() &&
+           chatting_.size() >= before + rooms_[room]->members) {
+      before += rooms_[room++]->members;
+    }
+    if (room == rooms_.size()) return;
+    const size_t number = chatting_.size() - before + 1;
+    chatting_.push_back(std::make_unique<ChatClient>(
+        rooms_[room].get(), number, options_.seed + kept_.size() + number,
+        &loop_, &generations_, &tally_));
+    chatting_.back()->Open(server_);
   }
 }
 
@@ -129,9 +161,14 @@ void Load::OpenShort() {
 }
 
 bool Load::Prepared() const {
-  return kept_.size() == kinds_.size() &&
-         absl::c_all_of(kept_, [](const auto& connection) {
-           return connection->lost() || connection->prepared();
+  // The members come last.
+  return chatting_.size() == members_ &&
+         absl::c_all_of(kept_,
+                        [](const auto& connection) {
+                          return connection->lost() || connection->prepared();
+                        }) &&
+         absl::c_all_of(chatting_, [](const auto& member) {
+           return member->lost() || member->proven();
          });
 }
 
@@ -147,6 +184,13 @@ std::string Load::DescribeUnprepared() const {
     if (counts[kind] == 0) continue;
     absl::StrAppend(&text, text.empty() ? "" : ", ", counts[kind], " of ",
                     kKindNames[kind]);
+  }
+  const auto silent = absl::c_count_if(chatting_, [](const auto& member) {
+    return !member->lost() && !member->proven();
+  });
+  if (silent > 0) {
+    absl::StrAppend(&text, text.empty() ? "" : ", ", silent,
+                    " members of rooms");
   }
   return text;
 }
@@ -182,19 +226,25 @@ void Load::ShortStreams() {
 void Load::WindDown() {
   winding_down_ = true;
   for (const auto& connection : kept_) connection->WindDown();
+  for (const auto& member : chatting_) member->WindDown();
 }
 
 bool Load::Ended() const {
   return short_.empty() &&
-         absl::c_all_of(kept_, [](const auto& it) { return it->ended(); });
+         absl::c_all_of(kept_, [](const auto& it) { return it->ended(); }) &&
+         absl::c_all_of(chatting_, [](const auto& it) { return it->ended(); });
 }
 
 size_t Load::CountKept() const {
-  return absl::c_count_if(kept_, [](const auto& it) { return it->kept(); });
+  const auto kept = [](const auto& it) { return it->kept(); };
+  return static_cast<size_t>(absl::c_count_if(kept_, kept) +
+                             absl::c_count_if(chatting_, kept));
 }
 
 size_t Load::CountLost() const {
-  return absl::c_count_if(kept_, [](const auto& it) { return it->lost(); });
+  const auto lost = [](const auto& it) { return it->lost(); };
+  return static_cast<size_t>(absl::c_count_if(kept_, lost) +
+                             absl::c_count_if(chatting_, lost));
 }
 
 }  // namespace handoff::load

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "tools/load/chat_client.h"
 #include "tools/load/event_loop.h"
 #include "tools/load/kept_connection.h"
 #include "tools/load/tally.h"
@@ -21,7 +22,8 @@ namespace handoff::load {
 class Load {
  public:
   struct Options {
-    // Connections that live through every handoff, shared out over the kinds.
+    // Connections that live through every handoff, shared out over the kinds
+    // and the members of rooms.
     size_t kept = 1540;
     // Connections of one request each, opened a second.
     double short_per_second = 300;
@@ -57,7 +59,7 @@ class Load {
   void WindDown();
   bool Ended() const;
 
-  size_t kept_open() const { return kept_.size(); }
+  size_t kept_open() const { return kept_.size() + chatting_.size(); }
   size_t CountKept() const;
   size_t CountLost() const;
 
@@ -65,6 +67,7 @@ class Load {
   class ShortConnection;
 
   void OpenKept();
+  void OpenChatting(size_t most);
   void OpenShort();
 
   const Options options_;
@@ -75,6 +78,9 @@ class Load {
 
   std::vector<Kind> kinds_;  // of each connection that is to be kept
   std::vector<std::unique_ptr<KeptConnection>> kept_;
+  size_t members_ = 0;  // of all rooms
+  std::vector<std::unique_ptr<ChatRoom>> rooms_;
+  std::vector<std::unique_ptr<ChatClient>> chatting_;
   std::vector<std::unique_ptr<ShortConnection>> short_;
   bool winding_down_ = false;
   size_t holding_ = 0;  // which third of the small requests is held next

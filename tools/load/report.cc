@@ -34,7 +34,9 @@ std::string Milliseconds(absl::Duration duration) {
 
 bool Report::Passed() const {
   return handoffs.size() >= handoffs_wanted && tally.problems.empty() &&
-         tally.requests_failed == 0 && lost == 0 && kept > 0;
+         tally.requests_failed == 0 && tally.messages_ok > 0 &&
+         tally.messages_lost == 0 && tally.messages_doubled == 0 && lost == 0 &&
+         kept > 0;
 }
 
 std::string FormatTable(const Report& report) {
@@ -58,6 +60,10 @@ std::string FormatTable(const Report& report) {
   AppendRow(&text, "requests",
             absl::StrCat(Grouped(tally.requests_ok), " ok, ",
                          Grouped(tally.requests_failed), " failed"));
+  AppendRow(&text, "messages in rooms",
+            absl::StrCat(Grouped(tally.messages_ok), " ok, ",
+                         Grouped(tally.messages_lost), " lost, ",
+                         Grouped(tally.messages_doubled), " doubled"));
   AppendRow(&text, "connections through every handoff",
             absl::StrCat(Grouped(report.kept), " kept, ", Grouped(report.lost),
                          " lost"));
@@ -93,14 +99,17 @@ std::string FormatTable(const Report& report) {
 std::string FormatJson(const Report& report) {
   return absl::StrFormat(
       "{\"handoffs\": %d, \"requests_ok\": %d, \"requests_failed\": %d, "
-      "\"connections_kept\": %d, \"connections_lost\": %d, "
+      "\"messages_ok\": %d, \"messages_lost\": %d, "
+      "\"messages_doubled\": %d, \"connections_kept\": %d, "
+      "\"connections_lost\": %d, "
       "\"mid_message\": %d, \"bytes_checked\": %d, \"blackout_ms\": "
       "{\"p50\": %.3f, \"p99\": %.3f, \"max\": %.3f}, \"longest_gap_ms\": "
       "%.1f}",
       report.handoffs.size(), report.tally.requests_ok,
-      report.tally.requests_failed, report.kept, report.lost,
-      report.mid_message, report.tally.bytes_checked, report.blackout_p50,
-      report.blackout_p99, report.blackout_max,
+      report.tally.requests_failed, report.tally.messages_ok,
+      report.tally.messages_lost, report.tally.messages_doubled, report.kept,
+      report.lost, report.mid_message, report.tally.bytes_checked,
+      report.blackout_p50, report.blackout_p99, report.blackout_max,
       absl::ToDoubleMilliseconds(LongestGap(report.tally)));
 }
 

@@ -15,6 +15,7 @@ Report Good() {
   report.handoffs.push_back({});
   report.kept = 7;
   report.tally.requests_ok = 1234567;
+  report.tally.messages_ok = 8901;
   return report;
 }
 
@@ -26,12 +27,16 @@ TEST(ReportTest, JsonIsOneLineWithEachFigure) {
   report.blackout_p99 = 1.25;
   report.blackout_max = 2;
   report.tally.requests_failed = 2;
+  report.tally.messages_lost = 3;
+  report.tally.messages_doubled = 4;
   report.tally.bytes_checked = 9;
   report.tally.longest_pace_gap = absl::Milliseconds(12.5);
   report.tally.longest_answer_wait = absl::Milliseconds(3);
   EXPECT_EQ(FormatJson(report),
             "{\"handoffs\": 1, \"requests_ok\": 1234567, "
-            "\"requests_failed\": 2, \"connections_kept\": 7, "
+            "\"requests_failed\": 2, \"messages_ok\": 8901, "
+            "\"messages_lost\": 3, \"messages_doubled\": 4, "
+            "\"connections_kept\": 7, "
             "\"connections_lost\": 1, \"mid_message\": 5, "
             "\"bytes_checked\": 9, \"blackout_ms\": {\"p50\": 0.500, "
             "\"p99\": 1.250, \"max\": 2.000}, \"longest_gap_ms\": 12.5}");
@@ -51,6 +56,15 @@ TEST(ReportTest, PassesOnlyIfNothingWentWrong) {
   report = Good();
   report.tally.requests_failed = 1;
   EXPECT_FALSE(report.Passed()) << "a request has failed";
+  report = Good();
+  report.tally.messages_ok = 0;
+  EXPECT_FALSE(report.Passed()) << "nobody has talked";
+  report = Good();
+  report.tally.messages_lost = 1;
+  EXPECT_FALSE(report.Passed()) << "a message is lost";
+  report = Good();
+  report.tally.messages_doubled = 1;
+  EXPECT_FALSE(report.Passed()) << "a message has come twice";
   report = Good();
   report.tally.AddProblem("a server exited with 1");
   EXPECT_FALSE(report.Passed()) << "there is a problem";

@@ -15,6 +15,10 @@ namespace handoff::load {
 struct Tally {
   uint64_t requests_ok = 0;
   uint64_t requests_failed = 0;
+  // Of rooms, each counted for each member that was told, or should have been.
+  uint64_t messages_ok = 0;
+  uint64_t messages_lost = 0;
+  uint64_t messages_doubled = 0;
   // Bytes of answers' bodies that came and were right.
   uint64_t bytes_checked = 0;
   // The longest wait for bytes of an answer that were due at once (of a short

@@ -2,36 +2,18 @@
 
 #include <algorithm>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
+#include "tools/load/json_member.h"
 
 namespace handoff::load {
-namespace {
-
-// The value of a member as it is written, without quotes. Knows no nesting and
-// no escapes: the answer has none.
-absl::string_view Member(absl::string_view json, absl::string_view name) {
-  const size_t at = json.find(absl::StrCat("\"", name, "\""));
-  if (at == absl::string_view::npos) return {};
-  absl::string_view rest = json.substr(at + name.size() + 2);
-  rest = absl::StripLeadingAsciiWhitespace(rest);
-  if (!absl::ConsumePrefix(&rest, ":")) return {};
-  rest = absl::StripLeadingAsciiWhitespace(rest);
-  if (absl::ConsumePrefix(&rest, "\"")) return rest.substr(0, rest.find('"'));
-  return absl::StripAsciiWhitespace(rest.substr(0, rest.find_first_of(",}")));
-}
-
-}  // namespace
-
 absl::StatusOr<WhoamiAnswer> ParseWhoami(absl::string_view json) {
   WhoamiAnswer answer;
-  answer.id = std::string(Member(json, "id"));
+  answer.id = std::string(JsonMember(json, "id"));
   if (answer.id.empty() ||
-      !absl::SimpleAtoi(Member(json, "pid"), &answer.pid) ||
-      !absl::SimpleAtoi(Member(json, "requests"), &answer.requests) ||
-      !absl::SimpleAtoi(Member(json, "handoffs"), &answer.handoffs)) {
+      !absl::SimpleAtoi(JsonMember(json, "pid"), &answer.pid) ||
+      !absl::SimpleAtoi(JsonMember(json, "requests"), &answer.requests) ||
+      !absl::SimpleAtoi(JsonMember(json, "handoffs"), &answer.handoffs)) {
     return absl::InvalidArgumentError(
         absl::StrCat("not what /whoami says: ", json));
   }
