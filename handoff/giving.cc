@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "handoff/clock.h"
 #include "handoff/protocol/frame.h"
+#include "handoff/store_shelf.h"
 
 namespace handoff {
 namespace {
@@ -246,6 +247,12 @@ absl::Status Giving::AddBlobs(bool first) {
       return s;
     }
     AddEvents(kEventsBlob);
+    if (process_.stored.has_value() && Reads(kStoreBlob)) {
+      google::protobuf::Any stored;
+      stored.PackFrom(*process_.stored);
+      // Not worth a handoff: without it the successor stores everything anew.
+      builder_.AddBlob(kStoreBlob, std::move(stored)).IgnoreError();
+    }
   }
   for (const Belongings::Blob& blob : process_.belongings->blobs) {
     uint32_t version = 0;
@@ -271,13 +278,15 @@ absl::Status Giving::AddBlobs(bool first) {
   return absl::OkStatus();
 }
 
-void Giving::AddEvents(absl::string_view blob) {
+bool Giving::Reads(absl::string_view name) const {
   const auto& reads = machine_->hello().reads();
-  if (std::none_of(reads.begin(), reads.end(), [](const v1::StateType& type) {
-        return type.name() == kEventsBlob;
-      })) {
-    return;
-  }
+  return std::any_of(
+      reads.begin(), reads.end(),
+      [&](const v1::StateType& type) { return type.name() == name; });
+}
+
+void Giving::AddEvents(absl::string_view blob) {
+  if (!Reads(kEventsBlob)) return;
   const v1::EventHistory history = process_.events->History(events_sent_);
   if (!history.events().empty()) {
     events_sent_ = history.events().rbegin()->sequence();

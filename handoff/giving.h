@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "handoff/batch_builder.h"
+#include "handoff/belongings.h"
 #include "handoff/event_log.h"
 #include "handoff/group_set.h"
 #include "handoff/handoff.h"
@@ -24,19 +25,9 @@
 #include "handoff/reporter.h"
 #include "handoff/roster.h"
 #include "handoff/shared_outcome.h"
+#include "proto/store.pb.h"
 
 namespace handoff {
-
-// What a process has to give, besides its sessions. Written until Ready().
-struct Belongings {
-  struct Blob {
-    std::string name;
-    Handoff::SaveBlob save;
-  };
-  // The handoff listener first.
-  std::vector<NamedDescriptor> named;
-  std::vector<Blob> blobs;
-};
 
 // One handoff of this process to a successor: carries out what the machine
 // commands, with the groups, and records what came of it. Lives on the
@@ -55,6 +46,8 @@ class Giving {
     // The highest that was given out so far: a successor that crashed had one.
     uint64_t generation;
     uint64_t own_generation;
+    // What this process has in its store; none where it has no store.
+    absl::optional<v1::StoreContents> stored = {};
   };
 
   // `hello` came on `channel`, whose peer is trusted. The answer is ready then,
@@ -87,6 +80,8 @@ class Giving {
   bool decided() const { return word_.Load() == Outcome::kCommitted; }
   uint64_t handoff_id() const { return machine_->offer().handoff_id(); }
   bool rolled_back() const { return machine_->rolled_back(); }
+  // Whether the successor knows of state of that name.
+  bool Reads(absl::string_view name) const;
   // Empty where it was aborted, or is over.
   absl::optional<v1::HandoffProgress> Progress();
   const PeerIdentity* peer() { return link_.channel().peer(); }

@@ -255,6 +255,12 @@ void GroupSet::Begin(std::map<std::string, uint32_t> versions) {
   steps_->handoff = roster_->BeginHandoff(std::move(versions));
 }
 
+void GroupSet::BeginStoring(std::map<std::string, uint32_t> versions) {
+  roster_->DropCopies();
+  steps_ = std::make_shared<Steps>();
+  steps_->handoff = roster_->BeginStoring(std::move(versions));
+}
+
 void GroupSet::StartRound(bool first) {
   steps_->Start(members_.size(), /*barrier=*/false);
   for (auto& member : members_) member->Round(steps_, first);

@@ -34,6 +34,8 @@ class GroupSet {
 
   // Begins a handoff: ends what is left of an earlier one.
   void Begin(std::map<std::string, uint32_t> versions);
+  // The same for live rounds alone, of what a store is to have.
+  void BeginStoring(std::map<std::string, uint32_t> versions);
 
   // A live round: all sessions in the `first`, those that changed later.
   void StartRound(bool first);

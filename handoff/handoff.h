@@ -70,7 +70,7 @@ class Handoff {
   // Without Stop(), a handoff that is under way is aborted.
   virtual ~Handoff() = default;
 
-  // Whether a predecessor was found.
+  // Whether a predecessor was found, or what one that died had stored.
   virtual bool took_over() const = 0;
   // 1 on a fresh start, then one more for each handoff.
   virtual uint64_t generation() const = 0;

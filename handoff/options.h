@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "google/protobuf/descriptor.h"
+#include "handoff/descriptor_store.h"
 #include "handoff/fault_seam.h"
 #include "handoff/fd/peer_identity.h"
 #include "handoff/given_descriptor.h"
@@ -45,6 +46,10 @@ struct Options {
   std::vector<std::string> arguments;
   // What a manager gave to this process; integrations/systemd has it.
   std::vector<GivenDescriptor> given;
+  // Where this process keeps what it has, for the next one should it crash:
+  // README.md, "Surviving a crash". Borrowed, may be null; outlives the Handoff.
+  DescriptorStore* store = nullptr;
+  StoreLimits store_limits;
   // An aborted successor that does not go within deadlines.released is killed.
   bool kill_stuck_successor = true;
   // Only finds out whether this binary could take over: see Ready(). Also

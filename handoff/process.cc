@@ -62,16 +62,16 @@ absl::Status Process::AddBlob(absl::string_view name, SaveBlob save,
 
 absl::Status Process::RestoreBlobValue(const std::string& name) {
   const auto restore = blob_restorers_.find(name);
-  if (taking_ == nullptr || restore == blob_restorers_.end()) {
+  if (inherited() == nullptr || restore == blob_restorers_.end()) {
     return absl::OkStatus();
   }
-  const auto it = taking_->inventory().blobs().find(name);
-  if (it == taking_->inventory().blobs().end()) return absl::OkStatus();
+  const auto it = inherited()->blobs().find(name);
+  if (it == inherited()->blobs().end()) return absl::OkStatus();
   auto value = DecodeBlob(it->second, options_.limits);
   absl::Status status = value.status();
   if (status.ok()) {
     Reach(options_.fault_seam, "hook", "restore-blob");
-    status = restore->second(*value, taking_->VersionOf(name));
+    status = restore->second(*value, VersionOf(name));
   }
   if (status.ok()) return status;
   return absl::Status(status.code(),
@@ -83,12 +83,13 @@ GroupHandle* Process::Register(Group* group) { return groups_.Register(group); }
 
 absl::Status Process::Restore(uint64_t id, StagedInventory::Session& staged,
                               SessionReceiver* receiver) {
-  auto snapshot = DecodeSession(
-      staged, taking_->VersionOf(staged.record.type()), options_.limits);
+  auto snapshot = DecodeSession(staged, VersionOf(staged.record.type()),
+                                options_.limits);
   if (!snapshot.ok()) return snapshot.status();
-  std::shared_ptr<Session> session =
-      roster_.Receive(staged.record, staged.descriptors,
-                      staged.record.handoffs() + 1);
+  // A crash is no handoff.
+  std::shared_ptr<Session> session = roster_.Receive(
+      staged.record, staged.descriptors,
+      staged.record.handoffs() + (taking_ != nullptr ? 1 : 0));
   Reach(options_.fault_seam, "hook", "restore");
   absl::Status status = receiver->Restore(session, *snapshot);
   if (status.ok() && roster_.GroupOf(*session) < 0) {
@@ -112,8 +113,8 @@ absl::Status Process::TakeSessions(absl::string_view type,
     return absl::AlreadyExistsError(
         absl::StrCat("sessions of type \"", type, "\" are taken already"));
   }
-  if (taking_ == nullptr) return absl::OkStatus();
-  for (auto& [id, staged] : taking_->inventory().sessions()) {
+  if (inherited() == nullptr) return absl::OkStatus();
+  for (auto& [id, staged] : inherited()->sessions()) {
     if (staged.record.type() != type) continue;
     const absl::Status status = Restore(id, staged, receiver);
     if (!status.ok()) refused_[id] = std::string(status.message());
@@ -239,8 +240,9 @@ absl::Status Process::Ready() {
     });
     // The sessions are still frozen: what else is to be done, Run() does.
   }
+  store_.Adopt();
   descriptors_.BeginListening(
-      taking_ == nullptr ? 0 : taking_->offer().handoff_id());
+      taking_ != nullptr ? taking_->offer().handoff_id() : taken_handoff_);
   Answers::Sources sources = {&belongings_.named, {}, &roster_, &ledger_,
                               &control_, wake_};
   for (const Belongings::Blob& blob : belongings_.blobs) {

@@ -23,6 +23,8 @@
 #include "handoff/ledger.h"
 #include "handoff/named_descriptors.h"
 #include "handoff/process_control.h"
+#include "handoff/process_rehearsal.h"
+#include "handoff/process_store.h"
 #include "handoff/reporter.h"
 #include "handoff/roster.h"
 #include "handoff/taking.h"
@@ -63,6 +65,8 @@ class Process : public Handoff {
 
  private:
   friend class ProcessControl;
+  friend class ProcessStore;
+  using Rehearsal = ProcessRehearsal;
 
   // Somebody connected and has not said what for.
   struct Caller {
@@ -75,15 +79,6 @@ class Process : public Handoff {
     SessionReceiver* receiver;
   };
 
-  // Of a process that only rehearses.
-  struct Rehearsal {
-    UniqueFd report_to;  // invalid where nobody waits for the report
-    v1::LedgerHandoff report;
-    // Calls of the service that failed, by category and name.
-    std::map<std::pair<std::string, std::string>, std::string> failed;
-    bool ended = false;
-  };
-
   Process(Options options, Wake wake, std::unique_ptr<Rehearsal> rehearsal);
 
   // Up to the commit.
@@ -91,6 +86,10 @@ class Process : public Handoff {
   absl::Status Meet();
   absl::Status StartFresh(UniqueFd listener);
   absl::Status Inherit();
+  void InheritLedger();
+  // What a predecessor sent or a store gave; null on a fresh start.
+  StagedInventory* inherited();
+  uint32_t VersionOf(const std::string& type);
   absl::Status Restore(uint64_t id, StagedInventory::Session& staged,
                        SessionReceiver* receiver);
   absl::Status ApplyChanges();
@@ -160,6 +159,7 @@ class Process : public Handoff {
 
   // The handoff that made us; null on a fresh start.
   std::unique_ptr<Taking> taking_;
+  ProcessStore store_{this};
   std::map<std::string, SessionReceiver*> receivers_;
   std::map<std::string, RestoreBlob> blob_restorers_;
   std::map<uint64_t, Taken> taken_;

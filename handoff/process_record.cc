@@ -27,7 +27,7 @@ void Process::AdoptUntouched() {
 }
 
 void Process::AddTaken(v1::LedgerHandoff& handoff) {
-  StagedInventory& inventory = taking_->inventory();
+  StagedInventory& inventory = *inherited();
   for (size_t i = 0; i < inventory.named().size(); ++i) {
     const StagedInventory::Named& named = inventory.named()[i];
     const bool claimed = descriptors_.claimed(i);

@@ -76,7 +76,9 @@ absl::Status Process::StartSuccessor() {
 }
 
 void Process::Run() {
+  store_.Open();
   if (taking_ != nullptr) RecordTaking();
+  store_.Step(MonotonicNow());
   const int listener = belongings_.named.front().fd->get();
   while (true) {
     absl::Time now = MonotonicNow();
@@ -107,7 +109,8 @@ void Process::Run() {
     if (quit) {
       // Stop() and then the end is no crash.
       if (stopping && taking_ != nullptr) taking_->Retire(now);
-      if (!in_charge()) BeginDraining(/*stopping=*/true, now).End();
+      in_charge() ? store_.End()
+                  : BeginDraining(/*stopping=*/true, now).End();
       return control_.End();
     }
     if (polled[1].revents != 0) Accept(now);
@@ -118,6 +121,7 @@ void Process::Run() {
     control_.CarryAborts(now);
     Advance(now);
     WatchChild(now);
+    store_.Step(now);
     control_.EndAborts();
   }
 }
@@ -134,7 +138,7 @@ absl::Time Process::NextWake(absl::Time now) const {
   } else if (draining_ != nullptr) {
     wake = std::min(wake, draining_->NextWake());
   }
-  return wake;
+  return std::min(wake, store_.NextWake());
 }
 
 void Process::Accept(absl::Time now) {
@@ -273,12 +277,13 @@ void Process::Answer(Channel channel, const v1::Frame& frame, absl::Time now) {
   if (!why.empty()) return Refuse(channel, v1::Refuse::BUSY, why);
   auto giving = Giving::Create(
       {&options_, &belongings_, &roster_, &groups_, &ledger_, &events_,
-       &report_, highest_generation_, generation_},
+       &report_, highest_generation_, generation_, store_.Contents()},
       channel, frame, now);
   if (!giving.ok()) {
     return Refuse(channel, v1::Refuse::LIMITS, giving.status().message());
   }
   giving_ = *std::move(giving);
+  if (!giving_->refused()) store_.Suspend();
   // Two generations back nobody may watch any more: it could take back what we
   // are about to give away.
   if (taking_ != nullptr && !giving_->refused() && !giving_->rehearsal()) {

@@ -135,6 +135,7 @@ absl::Status Process::Meet() {
 
 absl::Status Process::StartFresh(UniqueFd listener) {
   if (absl::Status s = EnableSenderIdentity(listener.get()); !s.ok()) return s;
+  if (store_.Inherit(listener)) return absl::OkStatus();
   belongings_.named.push_back({v1::Descriptors::HANDOFF_LISTENER, "handoff",
                                options_.path,
                                std::make_shared<UniqueFd>(std::move(listener))});
@@ -169,19 +170,24 @@ absl::Status Process::Inherit() {
   StagedInventory& inventory = taking_->inventory();
   descriptors_.Inherit(&inventory.named());
   inventory.TakeChanges();  // Listen, TakeSessions and AddBlob look at it all
-  if (inventory.blobs().count(kLedgerBlob) != 0) {
-    // Not worth a handoff: without it this process begins a new one.
-    auto value = DecodeBlob(inventory.blobs()[kLedgerBlob], Limits());
-    v1::Ledger ledger;
-    if (value.ok() && value->UnpackTo(&ledger)) {
-      ledger_.Inherit(ledger);
-    } else {
-      report_(Event::Kind::kNote, taking_->offer().handoff_id(),
-              "the predecessor's ledger cannot be read");
-    }
-  }
+  InheritLedger();
   if (!InheritEvents(kEventsBlob)) events_.NoteGap();
   return absl::OkStatus();
+}
+
+void Process::InheritLedger() {
+  const auto blob = inherited()->blobs().find(kLedgerBlob);
+  if (blob == inherited()->blobs().end()) return;
+  // Not worth a handoff: without it this process begins a new one.
+  auto value = DecodeBlob(blob->second, Limits());
+  v1::Ledger ledger;
+  if (value.ok() && value->UnpackTo(&ledger)) {
+    ledger_.Inherit(ledger);
+  } else {
+    report_(Event::Kind::kNote,
+            taking_ == nullptr ? 0 : taking_->offer().handoff_id(),
+            "the predecessor's ledger cannot be read");
+  }
 }
 
 }  // namespace handoff

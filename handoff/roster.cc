@@ -113,10 +113,15 @@ void Roster::EndSession(Session& session, End end) {
       copied = std::move(copy->second);
       copies_.erase(copy);
     }
+    // A store goes on for as long as the process: what it keeps of a session
+    // ends with it.
+    if (storing_) kept_.erase(session.id());
     if (sent_.erase(session.id()) > 0) {
       closed_.push_back(session.id());
-      ended_.push_back(
-          Entry(v1::LedgerEntry::CLOSED, session, "ended during the handoff"));
+      if (!storing_) {
+        ended_.push_back(Entry(v1::LedgerEntry::CLOSED, session,
+                               "ended during the handoff"));
+      }
     }
     on_end = on_end_;
     gone_.notify_all();
@@ -252,7 +257,22 @@ uint64_t Roster::BeginHandoff(std::map<std::string, uint32_t> versions) {
   kept_.clear();
   closed_.clear();
   ended_.clear();
+  storing_ = false;
   return ++handoff_;
+}
+
+uint64_t Roster::BeginStoring(std::map<std::string, uint32_t> versions) {
+  BeginHandoff(std::move(versions));
+  std::lock_guard<std::mutex> lock(mu_);
+  storing_ = true;
+  return handoff_;
+}
+
+bool Roster::AnyChanged() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  return !closed_.empty() ||
+         std::any_of(changed_.begin(), changed_.end(),
+                     [](const auto& group) { return !group.second.empty(); });
 }
 
 void Roster::RefuseType(const std::string& type) {

@@ -101,6 +101,11 @@ class Roster {
   // Returns the number by which its rounds are known: what a loop still does for
   // an earlier handoff, or one that is over, has no effect.
   uint64_t BeginHandoff(std::map<std::string, uint32_t> versions);
+  // The same for a store, which is sent to until the next BeginHandoff(): with
+  // all descriptors of a session each time, and without end.
+  uint64_t BeginStoring(std::map<std::string, uint32_t> versions);
+  // Whether a tracked session has changed, or one that was sent has ended.
+  bool AnyChanged() const;
   // What the successor does not take stays here, in this handoff: the next one
   // may be to another binary. Before the round that tells it so.
   void RefuseType(const std::string& type);
@@ -156,6 +161,7 @@ class Roster {
   std::function<void()> on_end_;
 
   uint64_t handoff_ = 0;  // the number of the one that is under way
+  bool storing_ = false;
   std::map<std::string, uint32_t> versions_;
   std::set<std::string> refused_types_;
   std::unordered_map<uint64_t, std::string> refused_;  // reasons

@@ -48,6 +48,7 @@ void Roster::Snapshot(Group& group, Session& session, uint64_t handoff,
                       GroupSnapshot& out) {
   if (session.ended_) return;
   bool first;
+  bool storing;
   uint32_t version = 0;
   Copy dropped;  // without the lock
   {
@@ -86,7 +87,8 @@ void Roster::Snapshot(Group& group, Session& session, uint64_t handoff,
       return;
     }
     version = it->second;
-    first = sent_.insert(session.id()).second;
+    storing = storing_;
+    first = sent_.insert(session.id()).second || storing;
   }
   SessionWriter writer(version);
   if (absl::Status status = group.Snapshot(session, writer); !status.ok()) {
@@ -124,7 +126,7 @@ void Roster::Snapshot(Group& group, Session& session, uint64_t handoff,
     out.status = status;
     return;
   }
-  if (group.TakesBack()) Copied(session, item, handoff);
+  if (group.TakesBack() && !storing) Copied(session, item, handoff);
   out.items.push_back(std::move(item));
 }
 

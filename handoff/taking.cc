@@ -13,6 +13,7 @@
 #include "handoff/event_log.h"
 #include "handoff/fd/open_descriptors.h"
 #include "handoff/protocol/frame.h"
+#include "handoff/store_shelf.h"
 
 namespace handoff {
 namespace {
@@ -75,6 +76,12 @@ absl::StatusOr<std::unique_ptr<Taking>> Taking::Create(const Options& options,
   events->set_name(kEventsBlob);
   events->set_lowest(1);
   events->set_highest(1);
+  if (options.store != nullptr) {
+    v1::StateType* store = config.hello.add_reads();
+    store->set_name(kStoreBlob);
+    store->set_lowest(1);
+    store->set_highest(1);
+  }
   const OpenDescriptors open = CountOpenDescriptors();
   config.hello.set_descriptor_headroom(
       open.limit > open.count + kReserve ? open.limit - open.count - kReserve

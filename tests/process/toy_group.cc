@@ -1,6 +1,7 @@
 #include "tests/process/toy_group.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -207,6 +208,9 @@ void ToyGroup::Handle(Client& client, const std::string& line) {
                     state.written(), " ", client.output.size(), " ",
                     kernel.ok() ? kernel->consumed() : 0, " ",
                     kernel.ok() ? kernel->written() : 0, "\n");
+  } else if (line == "poison") {
+    state.set_poison(true);
+    client.output += "ok\n";
   } else if (line == "keep") {
     session.Keep("asked to stay");
     client.output += "ok\n";
@@ -270,6 +274,7 @@ void ToyGroup::Restore(const std::shared_ptr<Session>& session,
   client.output = std::string(snapshot.output("client"));
   client.state.Clear();
   snapshot.state.UnpackTo(&client.state);
+  if (client.state.poison()) ::raise(SIGKILL);
   Watch(first ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, session->fd("client"),
         client.output.empty() ? EPOLLIN : EPOLLIN | EPOLLOUT, session->id());
 }

@@ -43,6 +43,22 @@ bool WaitReadable(int fd, absl::Time deadline) {
   }
 }
 
+std::vector<std::string> Words(const Settings& settings) {
+  std::vector<std::string> words = {"toy", "--toy"};
+  for (const auto& [key, value] : settings) {
+    words.push_back(absl::StrCat(key, "=", value));
+  }
+  return words;
+}
+
+// For execve(2): of strings that live on.
+std::vector<char*> Pointers(std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  for (std::string& s : strings) pointers.push_back(s.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
 }  // namespace
 
 ShortFolder::ShortFolder() {
@@ -73,18 +89,9 @@ absl::optional<std::string> LineReader::Next(absl::Duration patience) {
 }
 
 ToyProcess::ToyProcess(const Settings& settings) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) ::abort();
-  output_ = std::make_unique<LineReader>(UniqueFd(ends[0]));
-  const UniqueFd write_end(ends[1]);
-
-  std::vector<std::string> words = {"toy", "--toy"};
-  for (const auto& [key, value] : settings) {
-    words.push_back(absl::StrCat(key, "=", value));
-  }
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
+  const UniqueFd write_end = MakeOutput();
+  std::vector<std::string> words = Words(settings);
+  std::vector<char*> argv = Pointers(words);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, write_end.get(), STDOUT_FILENO);
@@ -93,6 +100,40 @@ ToyProcess::ToyProcess(const Settings& settings) {
     ::abort();
   }
   posix_spawn_file_actions_destroy(&actions);
+}
+
+ToyProcess::ToyProcess(const Settings& settings,
+                       std::vector<std::string> environment,
+                       const std::vector<UniqueFd>& fds) {
+  const UniqueFd write_end = MakeOutput();
+  std::vector<std::string> words = Words(settings);
+  std::vector<char*> argv = Pointers(words);
+  environment.push_back("LISTEN_PID=          ");
+  const size_t digits = environment.back().size() - 10;
+  std::vector<char*> envp = Pointers(environment);
+  pid_ = ::fork();
+  if (pid_ < 0) ::abort();
+  if (pid_ > 0) return;
+  // Other threads may hold any lock: only what fork(2) allows.
+  char* at = envp[environment.size() - 1] + digits + 10;
+  *at = '\0';
+  for (pid_t pid = ::getpid(); pid > 0; pid /= 10) {
+    *--at = static_cast<char>('0' + pid % 10);
+  }
+  ::memmove(envp[environment.size() - 1] + digits, at, ::strlen(at) + 1);
+  ::dup2(write_end.get(), STDOUT_FILENO);
+  for (size_t i = 0; i < fds.size(); ++i) {
+    ::dup2(fds[i].get(), static_cast<int>(3 + i));
+  }
+  ::execve("/proc/self/exe", argv.data(), envp.data());
+  ::_exit(127);
+}
+
+UniqueFd ToyProcess::MakeOutput() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) ::abort();
+  output_ = std::make_unique<LineReader>(UniqueFd(ends[0]));
+  return UniqueFd(ends[1]);
 }
 
 ToyProcess::~ToyProcess() {

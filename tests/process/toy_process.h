@@ -50,6 +50,10 @@ class LineReader {
 class ToyProcess {
  public:
   explicit ToyProcess(const Settings& settings);
+  // The same with this environment, to which LISTEN_PID is added, and with `fds`
+  // as descriptors from 3 on: their own numbers are above those.
+  ToyProcess(const Settings& settings, std::vector<std::string> environment,
+             const std::vector<UniqueFd>& fds);
   // A process that a toy service has started itself; not our child, so neither
   // reaped nor waited for. Its lines come on its parent's output.
   ~ToyProcess();
@@ -90,6 +94,7 @@ class ToyProcess {
   std::vector<std::string> lines_;
 
   void Note(const std::string& line);
+  UniqueFd MakeOutput();  // the end to write to
 };
 
 // A client of the toy service.
@@ -98,6 +103,7 @@ class ToyClient {
   explicit ToyClient(int port);
 
   bool connected() const { return fd_ >= 0; }
+  int fd() const { return fd_; }
   void Send(const std::string& bytes);
   // The next line, without its end; "<end>" where the connection has ended,
   // "<reset>" where it was reset, "<nothing>" after `patience`.

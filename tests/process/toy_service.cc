@@ -15,6 +15,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "handoff/integrations/systemd/fd_store.h"
+#include "handoff/integrations/systemd/listen_fds.h"
 #include "tests/process/fault.h"
 #include "tests/process/toy_control.h"
 #include "tests/process/toy_group.h"
@@ -122,6 +124,10 @@ Options MakeOptions(const Settings& settings, Observer* observer,
   read.Duration("watch", d.watch);
   read.Duration("drain", d.drain);
   read.Duration("frame", d.frame);
+  StoreLimits& stored = options.store_limits;
+  stored.descriptors = static_cast<size_t>(read.Number("max_stored", 1024));
+  read.Duration("store_interval", stored.interval);
+  read.Duration("store_proof", stored.proof);
   options.rehearse = read.Number("rehearse", 0) != 0;
   options.use_scm_pidfd = read.Number("scm_pidfd", 1) != 0;
   options.executable = read.Text("exe", "");
@@ -194,7 +200,18 @@ int RunToyService(const Settings& settings) {
   }
   Fuse fuse(read.Text("stop_at", ""), read.Number("signal", SIGKILL));
   Fault fault(read.Text("fault", ""), read.Number("record", 0) != 0);
-  auto started = Handoff::Start(MakeOptions(settings, &fuse, &fault));
+  Options options = MakeOptions(settings, &fuse, &fault);
+  std::unique_ptr<FdStore> store;
+  if (read.Number("fd_store", 0) != 0) {
+    auto given = TakeListenFds();
+    if (!given.ok()) return Fail(given.status());
+    options.given = *std::move(given);
+    auto opened = FdStore::FromEnvironment();
+    if (!opened.ok()) return Fail(opened.status());
+    store = *std::move(opened);
+    options.store = store.get();
+  }
+  auto started = Handoff::Start(std::move(options));
   if (!started.ok()) return Fail(started.status());
   std::unique_ptr<Handoff> handoff = *std::move(started);
 

@@ -19,6 +19,7 @@
 //   count       "ID CONSUMED WRITTEN PENDING KERNEL-CONSUMED KERNEL-WRITTEN":
 //               bytes of this connection, by the service's count, carried along
 //               in its state, and by the kernel's
+//   poison      whoever restores this connection dies of it; "ok"
 //   keep        this connection cannot move; "ok"
 //   close       the service ends the connection; reset: with a RST
 //
@@ -44,6 +45,9 @@
 //   scm_pidfd=0              identity as before Linux 6.5
 //   exe=PATH                 what SIGUSR2 starts
 //   drop_type=1              takes no sessions
+//   fd_store=1               keeps what it has at NOTIFY_SOCKET, and takes
+//                            LISTEN_FDS
+//   max_stored=N store_interval= store_proof=   StoreLimits
 //   control=PATH             answers at PATH.GENERATION: see toy_control.h
 //
 // On standard output: "event KIND TEXT" for each event, "failed STATUS" and exit
