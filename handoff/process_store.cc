@@ -136,7 +136,7 @@ absl::Time ProcessStore::NextWake() const {
 }
 
 void ProcessStore::End() {
-  if (storing_ != nullptr) storing_->ForgetAll();
+  if (storing_ != nullptr) storing_->End();
 }
 
 }  // namespace handoff

@@ -96,11 +96,16 @@ void StoreShelf::Enqueue(const std::string& name, Item& item) {
   if (!std::exchange(item.queued, true)) queue_.push_back(name);
 }
 
+void StoreShelf::Count(const std::string& name, Item& item, size_t count) {
+  descriptors_ += count - item.count;
+  name_bytes_ += (count - item.count) * (name.size() + 1);
+  item.count = count;
+}
+
 void StoreShelf::Want(const std::string& name, std::vector<SharedFd> fds,
                       uint64_t fingerprint, bool connection) {
   Item& item = items_[name];
-  descriptors_ += fds.size() - item.count;
-  item.count = fds.size();
+  Count(name, item, fds.size());
   item.wanted = fingerprint;
   item.connection = connection;
   if (item.held == fingerprint) {
@@ -115,7 +120,7 @@ void StoreShelf::Unwant(const std::string& name) {
   const auto it = items_.find(name);
   if (it == items_.end()) return;
   Item& item = it->second;
-  descriptors_ -= std::exchange(item.count, 0);
+  Count(name, item, 0);
   item.wanted.reset();
   item.fds.clear();
   if (item.held.has_value()) return Enqueue(name, item);
@@ -142,7 +147,7 @@ bool StoreShelf::Carry(const std::string& name, Item& item,
     } else {
       failed = s;
       item.wanted.reset();
-      descriptors_ -= std::exchange(item.count, 0);
+      Count(name, item, 0);
     }
   }
   item.fds.clear();
@@ -169,7 +174,7 @@ void StoreShelf::DropRequests() {
     item.queued = false;
     item.fds.clear();
     item.wanted.reset();
-    descriptors_ -= std::exchange(item.count, 0);
+    Count(name, item, 0);
     if (!item.held.has_value()) items_.erase(it);
   }
 }

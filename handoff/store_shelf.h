@@ -21,9 +21,13 @@ namespace handoff {
 // The blob in which a predecessor tells what it has in the store.
 inline constexpr char kStoreBlob[] = "handoff.store";
 
-// Names that begin with this are the library's. LISTEN_FDNAMES is one string of
-// at most 128 KiB (MAX_ARG_STRLEN, execve(2)), so they are short.
+// Names that begin with this are the library's. They are short: see below.
 inline constexpr char kStorePrefix = '~';
+
+// What the names of all descriptors may come to, each with a separator:
+// LISTEN_FDNAMES is one string, for which there are 128 KiB (MAX_ARG_STRLEN,
+// execve(2)). With more the next process could not be started at all.
+inline constexpr size_t kMaxStoredNameBytes = 120'000;
 
 // "~" and the id in base 36; and of a log.
 std::string StoredSessionName(uint64_t id);
@@ -65,6 +69,8 @@ class StoreShelf {
   size_t Wanted(const std::string& name) const;
   // Descriptors that are wanted.
   size_t descriptors() const { return descriptors_; }
+  // Of their names, as kMaxStoredNameBytes counts.
+  size_t name_bytes() const { return name_bytes_; }
   std::vector<std::string> names() const;
   v1::StoreContents Contents() const;
 
@@ -78,6 +84,7 @@ class StoreShelf {
     bool queued = false;
   };
   void Enqueue(const std::string& name, Item& item);
+  void Count(const std::string& name, Item& item, size_t count);
   // False where the store has no time.
   bool Carry(const std::string& name, Item& item, absl::Status& failed);
 
@@ -85,6 +92,7 @@ class StoreShelf {
   std::map<std::string, Item> items_;
   std::deque<std::string> queue_;
   size_t descriptors_ = 0;
+  size_t name_bytes_ = 0;
 };
 
 }  // namespace handoff

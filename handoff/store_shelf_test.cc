@@ -54,6 +54,7 @@ TEST(StoreShelfTest, WhatIsWantedIsKeptOnceAndInOrder) {
   shelf.Want("b", Files(2), 1, true);
   shelf.Want("a", Files(1), 2, false);
   EXPECT_EQ(shelf.descriptors(), 3u);
+  EXPECT_EQ(shelf.name_bytes(), 6u);
   EXPECT_TRUE(shelf.Contents().items().empty()) << "nothing is kept yet";
   EXPECT_TRUE(shelf.Flush().ok());
   EXPECT_EQ(store.said, (Said{"keep b 2 connection", "keep a 1"}));
@@ -78,6 +79,7 @@ TEST(StoreShelfTest, OtherDescriptorsOfANameReplaceTheOld) {
   EXPECT_TRUE(store.held.empty());
   EXPECT_TRUE(shelf.names().empty());
   EXPECT_EQ(shelf.descriptors(), 0u);
+  EXPECT_EQ(shelf.name_bytes(), 0u);
 }
 
 TEST(StoreShelfTest, WhatWasNeverKeptIsNotForgotten) {

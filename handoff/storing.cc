@@ -37,9 +37,8 @@ absl::Status MakeInline(const GroupSnapshot::Item& item,
     const SharedFd& memfd = item.descriptors[record.state_in() - 1];
     auto bytes = ReadSealedMemfd(memfd->get(), Storing::kMaxStateBytes);
     if (!bytes.ok()) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("state of more than ", Storing::kMaxStateBytes,
-                       " bytes"));
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "state of more than ", Storing::kMaxStateBytes, " bytes"));
     }
     v1::SessionState large;
     if (!large.ParseFromString(*bytes)) {
@@ -127,8 +126,7 @@ void Storing::Begin(uint64_t generation, absl::Time now) {
   }
   log_->Put("process", entry);
   entry.mutable_blob()->set_name(kLedgerBlob);
-  entry.mutable_blob()->mutable_value()->PackFrom(
-      process_.ledger->Summaries());
+  entry.mutable_blob()->mutable_value()->PackFrom(process_.ledger->Summaries());
   log_->Put("ledger", entry);
   StoreNamed();
   StoreBlobs();
@@ -178,8 +176,9 @@ void Storing::StoreBlobs() {
   for (const Belongings::Blob& blob : process_.belongings->blobs) {
     auto value = blob.save(versions_[blob.name]);
     if (!value.ok() || value->ByteSizeLong() > kMaxStateBytes) {
-      const std::string why = value.ok() ? "it is too large"
-                                         : std::string(value.status().message());
+      const std::string why = value.ok()
+                                  ? "it is too large"
+                                  : std::string(value.status().message());
       if (said_.insert("blob " + blob.name).second) {
         Note(absl::StrCat("blob \"", blob.name, "\" is not stored: ", why));
       }
@@ -199,8 +198,8 @@ void Storing::StoreBlobs() {
 void Storing::LeaveOut(uint64_t id, absl::string_view why) {
   Leave(id);
   if (said_.insert(std::string(why)).second) {
-    Note(absl::StrCat("session ", id, " is not stored, nor are others like it: ",
-                      why));
+    Note(absl::StrCat("session ", id,
+                      " is not stored, nor are others like it: ", why));
   }
 }
 
@@ -234,14 +233,19 @@ void Storing::StoreSession(GroupSnapshot::Item& item) {
   }
   const std::string name = StoredSessionName(id);
   const size_t room = process_.options->store_limits.descriptors;
-  const size_t others = shelf_.descriptors() - shelf_.Wanted(name) -
-                        shelf_.Wanted(log_name_);
+  const size_t others =
+      shelf_.descriptors() - shelf_.Wanted(name) - shelf_.Wanted(log_name_);
   if (others + item.descriptors.size() + kLogs > room) {
     return LeaveOut(id, absl::StrCat("the store takes ", room,
                                      " descriptors (StoreLimits)"));
   }
   for (const v1::DescriptorInfo& info : known.infos) {
     *entry.mutable_session()->add_descriptors() = info;
+  }
+  if (shelf_.Wanted(name) == 0 &&
+      shelf_.name_bytes() + item.descriptors.size() * (name.size() + 1) >
+          kMaxStoredNameBytes) {
+    return LeaveOut(id, "there is no room for more names (LISTEN_FDNAMES)");
   }
   log_->Put(SessionKey(id), entry);
   shelf_.Want(name, std::move(item.descriptors), Fingerprint(known.infos),
@@ -258,13 +262,14 @@ void Storing::Suspend(uint64_t generation) {
 
 void Storing::UseLog(std::unique_ptr<StoreLog> log) {
   // The new one is in the store before the old one is not any more.
-  const std::string old = std::exchange(log_name_, StoredLogName(log->made_at()));
+  const std::string old =
+      std::exchange(log_name_, StoredLogName(log->made_at()));
   log_ = std::move(log);
   const auto info = DescribeDescriptor(log_->fd()->get());
   std::vector<v1::DescriptorInfo> infos;
   if (info.ok()) infos.push_back(*info);
-  shelf_.Want(log_name_, {log_->fd()},
-              Fingerprint(infos), /*connection=*/false);
+  shelf_.Want(log_name_, {log_->fd()}, Fingerprint(infos),
+              /*connection=*/false);
   if (!old.empty()) shelf_.Unwant(old);
 }
 
@@ -353,7 +358,11 @@ void Storing::ForgetAll() {
   running_ = false;
   log_name_.clear();
   for (const std::string& name : shelf_.names()) shelf_.Unwant(name);
-  // The process ends: there is no later. Bounded, where nobody takes anything.
+}
+
+void Storing::End() {
+  ForgetAll();
+  // There is no later. Bounded, where nobody takes anything.
   const absl::Time deadline = MonotonicNow() + absl::Seconds(1);
   while (shelf_.busy() && MonotonicNow() < deadline) {
     shelf_.Flush().IgnoreError();

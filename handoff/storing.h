@@ -57,9 +57,10 @@ class Storing {
   absl::Time NextWake() const;
 
   v1::StoreContents Contents() const { return shelf_.Contents(); }
-  // This process dies by intention, or its successor does not store: nothing is
-  // to come back.
+  // Nothing is to come back: the successor does not store.
   void ForgetAll();
+  // The same, and waits for the store, for a second at most: the process ends.
+  void End();
 
  private:
   // A session as it was stored last, to know which descriptors are new.

@@ -14,6 +14,7 @@
 #include "handoff/handoff.h"
 #include "handoff/integrations/admin/admin_endpoint.h"
 #include "handoff/integrations/signals/upgrade_signals.h"
+#include "handoff/integrations/systemd/fd_store.h"
 #include "handoff/integrations/systemd/listen_fds.h"
 #include "handoff/integrations/systemd/notifier.h"
 #include "server/grpc_service.h"
@@ -146,6 +147,17 @@ int Main(int argc, char** argv) {
   absl::StatusOr<Options> options = MakeOptions(*settings, argv, &observer);
   if (!options.ok()) return Complain(options.status(), "cannot start");
   options->given = *std::move(given);
+  std::unique_ptr<FdStore> store;  // outlives the Handoff
+  if (settings->fd_store > 0) {
+    auto opened = FdStore::FromEnvironment();
+    if (!opened.ok()) return Complain(opened.status(), "cannot start");
+    store = *std::move(opened);
+    if (store == nullptr) {
+      Log("store", "NOTIFY_SOCKET is not set: nothing is kept for a crash");
+    }
+    options->store = store.get();
+    options->store_limits.descriptors = settings->fd_store;
+  }
   auto systemd = SystemdNotifier::Install(*options);
   if (!systemd.ok()) return Complain(systemd.status(), "cannot start");
   const absl::StatusOr<size_t> descriptors = RaiseDescriptorLimit();

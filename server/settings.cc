@@ -74,6 +74,10 @@ ABSL_FLAG(absl::Duration, ws_ping, absl::Seconds(30),
 ABSL_FLAG(uint64_t, ws_max_rooms, 1000,
           "rooms; for one more, one that nobody is in is forgotten");
 
+ABSL_FLAG(uint32_t, fd_store, 0,
+          "how many descriptors to keep in systemd's fd store, for the next "
+          "process should this one crash: FileDescriptorStoreMax= of the unit");
+
 ABSL_FLAG(std::string, admin, "",
           "where to serve the admin endpoint, with addresses as for --http; "
           "nowhere without it");
@@ -263,6 +267,7 @@ absl::Status CheckSettings(const Settings& s) {
       {"ws_max_queue_bytes", s.limits.ws_max_queue_bytes,
        s.limits.ws_max_message_bytes + 2 * 1024 * 1024, kMostQueueBytes},
       {"ws_max_rooms", s.ws_max_rooms, 1, kMostRooms},
+      {"fd_store", s.fd_store, 0, kMostConnections},
   };
   for (const auto& n : numbers) {
     absl::Status status = CheckRange(n.flag, n.value, n.least, n.most);
@@ -350,6 +355,7 @@ absl::StatusOr<Settings> ReadFlags(int argc, char** argv) {
   s.watch = absl::GetFlag(FLAGS_watch);
   s.staging_deadline = absl::GetFlag(FLAGS_staging_deadline);
   s.frozen_deadline = absl::GetFlag(FLAGS_frozen_deadline);
+  s.fd_store = absl::GetFlag(FLAGS_fd_store);
   absl::StatusOr<AdminOptions> admin = ReadAdmin();
   if (!admin.ok()) return admin.status();
   s.admin = *std::move(admin);

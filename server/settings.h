@@ -36,6 +36,7 @@ struct Settings {
   absl::Duration watch;
   absl::Duration staging_deadline;
   absl::Duration frozen_deadline;
+  size_t fd_store = 0;  // descriptors; 0: none is kept
   AdminOptions admin;  // without an address: none
 };
 

@@ -126,6 +126,15 @@ void StoreManager::Take(const std::string& message, std::vector<UniqueFd> fds) {
 }
 
 std::unique_ptr<ToyProcess> StoreManager::Start(const Settings& settings) {
+  std::vector<std::string> words = {"/proc/self/exe", "--toy"};
+  for (const auto& [key, value] : settings) {
+    words.push_back(absl::StrCat(key, "=", value));
+  }
+  return StartProgram(std::move(words));
+}
+
+std::unique_ptr<ToyProcess> StoreManager::StartProgram(
+    std::vector<std::string> words) {
   std::lock_guard<std::mutex> lock(mu_);
   Receive();  // all that a process has sent before it died
   DropHungUp();
@@ -151,7 +160,8 @@ std::unique_ptr<ToyProcess> StoreManager::Start(const Settings& settings) {
     environment.push_back(absl::StrCat("LISTEN_FDS=", names.size()));
     environment.push_back("LISTEN_FDNAMES=" + absl::StrJoin(names, ":"));
   }
-  return std::make_unique<ToyProcess>(settings, environment, copies);
+  return std::make_unique<ToyProcess>(std::move(words), std::move(environment),
+                                      copies);
 }
 
 std::multiset<std::string> StoreManager::names() {

@@ -26,6 +26,8 @@ class StoreManager {
 
   // A service that is started as systemd does it, with all that is kept.
   std::unique_ptr<ToyProcess> Start(const Settings& settings);
+  // The same of another program, words[0], and its arguments.
+  std::unique_ptr<ToyProcess> StartProgram(std::vector<std::string> words);
 
   // What is kept, by name; several of one name are there several times.
   std::multiset<std::string> names();

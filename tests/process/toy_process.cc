@@ -102,11 +102,10 @@ ToyProcess::ToyProcess(const Settings& settings) {
   posix_spawn_file_actions_destroy(&actions);
 }
 
-ToyProcess::ToyProcess(const Settings& settings,
+ToyProcess::ToyProcess(std::vector<std::string> words,
                        std::vector<std::string> environment,
                        const std::vector<UniqueFd>& fds) {
   const UniqueFd write_end = MakeOutput();
-  std::vector<std::string> words = Words(settings);
   std::vector<char*> argv = Pointers(words);
   environment.push_back("LISTEN_PID=          ");
   const size_t digits = environment.back().size() - 10;
@@ -125,7 +124,7 @@ ToyProcess::ToyProcess(const Settings& settings,
   for (size_t i = 0; i < fds.size(); ++i) {
     ::dup2(fds[i].get(), static_cast<int>(3 + i));
   }
-  ::execve("/proc/self/exe", argv.data(), envp.data());
+  ::execve(argv[0], argv.data(), envp.data());
   ::_exit(127);
 }
 

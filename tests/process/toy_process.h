@@ -50,9 +50,11 @@ class LineReader {
 class ToyProcess {
  public:
   explicit ToyProcess(const Settings& settings);
-  // The same with this environment, to which LISTEN_PID is added, and with `fds`
-  // as descriptors from 3 on: their own numbers are above those.
-  ToyProcess(const Settings& settings, std::vector<std::string> environment,
+  // Another program, words[0], with this environment, to which LISTEN_PID is
+  // added, and with `fds` as descriptors from 3 on: their own numbers are above
+  // those.
+  ToyProcess(std::vector<std::string> words,
+             std::vector<std::string> environment,
              const std::vector<UniqueFd>& fds);
   // A process that a toy service has started itself; not our child, so neither
   // reaped nor waited for. Its lines come on its parent's output.
