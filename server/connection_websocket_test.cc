@@ -381,6 +381,34 @@ TEST(ConnectionWebSocketMoveTest, AfterEveryByteOfAConversation) {
   EXPECT_EQ(Converse(0, true), Converse(std::string::npos, false));
 }
 
+TEST(ConnectionWebSocketMoveTest, FramesOfAMebibyteGoOnToo) {
+  WebSocketHarness h;
+  h.Say(kJoin);
+  const std::string text(1'000'000, 'z');
+  const std::string frame =
+      Frame(kText, absl::StrCat("{\"say\":\"", text, "\"}"));
+  for (size_t at = 0; at < frame.size(); at += 130'003) {
+    h.Move();
+    h.Send(frame.substr(at, 130'003));
+    h.Run();
+  }
+  h.Deliver();
+  std::string got;
+  for (;;) {
+    h.Move();
+    h.Run();
+    const std::string piece = h.Receive(200'003);
+    if (piece.empty()) break;
+    got += piece;
+  }
+  EXPECT_TRUE(ServerFrames(got) == std::vector<std::string>({Said(1, text)}))
+      << Brief(got);
+  // The longest that is read is too long to be passed on with all beside it.
+  const std::string most(1024 * 1024 - 10, 'z');
+  h.Send(Frame(kText, absl::StrCat("{\"say\":\"", most, "\"}")));
+  EXPECT_EQ(h.Frames(), "text {\"error\":\"the text is too long\"}");
+}
+
 TEST(ConnectionWebSocketMoveTest, AnOlderVersionRefusesAWebSocket) {
   for (const uint32_t version : {1u, 2u}) {
     WebSocketHarness h;

@@ -23,6 +23,7 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "handoff/handoff.h"
+#include "server/websocket_client_frames.h"
 #include "server/worker.h"
 
 namespace handoff::server {
@@ -48,10 +49,11 @@ class Client {
   }
 
   void Ask(absl::string_view target) {
-    const std::string request =
-        absl::StrCat("GET ", target, " HTTP/1.1\r\nHost: x\r\n\r\n");
-    EXPECT_EQ(::send(fd_.get(), request.data(), request.size(), MSG_NOSIGNAL),
-              static_cast<ssize_t>(request.size()));
+    Send(absl::StrCat("GET ", target, " HTTP/1.1\r\nHost: x\r\n\r\n"));
+  }
+  void Send(absl::string_view bytes) {
+    EXPECT_EQ(::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(bytes.size()));
   }
   // Up to `end` and with it; what there is where the connection ends before.
   std::string Until(absl::string_view end) {
@@ -250,6 +252,24 @@ TEST_F(WorkerControlTest, AReleasedWorkerThatAcceptsNoMoreIsNotSwitchedOn) {
   EXPECT_EQ(control().GetStatus().sessions(), 0u);
   OnLoop([this] { worker_.Thaw(); });
   EXPECT_NE(waits.Id(), 0u) << "the successor crashed: it accepts again";
+}
+
+TEST_F(WorkerControlTest, WhatIsSaidWhileQuiescedArrivesAfterTheThaw) {
+  Client client(address_);
+  client.Send(
+      "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+      "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+  client.Send(Frame(kText, "{\"join\":\"r\",\"name\":\"x\"}"));
+  EXPECT_TRUE(absl::StrContains(client.Until("}"), "\"joined\""));
+  for (int i = 1; i <= 100; ++i) {
+    OnLoop([this] { worker_.Quiesce(); });
+    ASSERT_TRUE(rooms_.Say("r", "y", absl::StrCat("said ", i)).ok());
+    OnLoop([this] { worker_.Thaw(); });
+    const std::string said = client.Until("}");
+    ASSERT_TRUE(absl::StrContains(said, absl::StrCat("\"seq\":", i, ",")))
+        << said;
+  }
 }
 
 TEST_F(WorkerControlTest, StateIsReadOfAConnectionThatGoesOn) {
