@@ -1,6 +1,8 @@
 """Members of handoff_server's chat, who talk until SIGTERM.
 
-Usage: chat_client.py PORT MEMBERS ROOMS OUTPUT
+Usage: chat_client.py ADDRESS MEMBERS ROOMS OUTPUT
+
+ADDRESS is a port of this host, or the path of a Unix socket.
 
 Writes lines to OUTPUT: "all there" when every member has joined its room;
 "pid N" when every room has had a message that process N has numbered; for each
@@ -50,9 +52,13 @@ class Member:
         self.said = 0
         self.underway = None  # what it has said and not heard
 
-    async def connect(self, port, number):
+    async def connect(self, address, number):
+        if address.startswith("/"):
+            where = {"unix": True, "path": address, "uri": "ws://localhost/ws"}
+        else:
+            where = {"uri": "ws://127.0.0.1:%s/ws" % address}
         self.socket = await websockets.connect(
-            "ws://127.0.0.1:%d/ws" % port,
+            **where,
             # Some ask for what the server does not have.
             compression="deflate" if number % 50 == 0 else None,
             ping_interval=None,
@@ -118,8 +124,8 @@ class Member:
 
 
 class Load:
-    def __init__(self, port, members, rooms, output):
-        self.port = port
+    def __init__(self, address, members, rooms, output):
+        self.address = address
         self.output = output
         self.rooms = [Room("room%d" % i) for i in range(rooms)]
         self.members = [Member(self, i, self.rooms[i % rooms]) for i in range(members)]
@@ -185,7 +191,7 @@ class Load:
         for at in range(0, len(self.members), CONNECTS_AT_A_TIME):
             batch = self.members[at : at + CONNECTS_AT_A_TIME]
             await asyncio.gather(
-                *(m.connect(self.port, at + i) for i, m in enumerate(batch))
+                *(m.connect(self.address, at + i) for i, m in enumerate(batch))
             )
         there = time.monotonic()
         self.tell("all there")
@@ -220,11 +226,11 @@ class Load:
 
 
 async def main():
-    port, members, rooms = (int(argument) for argument in sys.argv[1:4])
+    members, rooms = int(sys.argv[2]), int(sys.argv[3])
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20000), hard))
     with open(sys.argv[4], "w") as output:
-        load = Load(port, members, rooms, output)
+        load = Load(sys.argv[1], members, rooms, output)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, load.stop.set)
         try:
             await load.run()

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <signal.h>
 
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -21,11 +22,11 @@ constexpr int kRooms = 50;
 
 class ChatTest : public Served {
  protected:
-  void StartPython(int members, int rooms) {
+  std::string Port() const { return absl::StrCat(ntohs(line().http.sin_port)); }
+  void StartPython(const std::string& address, int members, int rooms) {
     // Debian's, whose package has websockets.
     python_ =
-        Launch({"/usr/bin/python3", "tests/server/chat_client.py",
-                absl::StrCat(ntohs(line().http.sin_port)),
+        Launch({"/usr/bin/python3", "tests/server/chat_client.py", address,
                 absl::StrCat(members), absl::StrCat(rooms), File("python")});
   }
   std::string Python() const {
@@ -57,7 +58,7 @@ class ChatTest : public Served {
 
 TEST_F(ChatTest, TenHandoffsLoseNoMemberAndNoMessage) {
   Start({"--workers=2"});
-  StartPython(kMembers, kRooms);
+  StartPython(Port(), kMembers, kRooms);
   ASSERT_TRUE(PythonSays("all there")) << Python();
   ASSERT_TRUE(EveryRoomHasHeard(serving())) << Python();
   for (int i = 0; i < kHandoffs; ++i) {
@@ -74,7 +75,7 @@ TEST_F(ChatTest, TenHandoffsLoseNoMemberAndNoMessage) {
 // workers.
 TEST_F(ChatTest, AnOlderReleaseGoesOnWithTheRooms) {
   Start({"--workers=2"});
-  StartPython(40, 4);
+  StartPython(Port(), 40, 4);
   ASSERT_TRUE(PythonSays("all there")) << Python();
   ASSERT_TRUE(EveryRoomHasHeard(serving())) << Python();
   for (const char* version : {"3", "4"}) {
@@ -83,6 +84,69 @@ TEST_F(ChatTest, AnOlderReleaseGoesOnWithTheRooms) {
     ASSERT_TRUE(EveryRoomHasHeard(serving())) << Python();
   }
   StopPython();
+}
+
+// A reverse proxy in front of the server, as README.md has it. It is one
+// process, which ends with the test.
+std::string NginxConfiguration(const std::string& folder,
+                               const std::string& port) {
+  std::string temporary;
+  for (const char* what :
+       {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
+    absl::StrAppend(&temporary, what, "_temp_path ", folder, "/", what, ";\n");
+  }
+  return absl::StrCat(
+      "user root root;\ndaemon off;\nmaster_process off;\npid ", folder,
+      "/nginx.pid;\n", "error_log ", folder, "/nginx.log;\n",
+      "events { worker_connections 4096; }\nhttp {\naccess_log off;\n",
+      temporary,
+      "map $http_upgrade $connection_upgrade { default upgrade; \"\" \"\"; }\n"
+      "upstream chat { server 127.0.0.1:",
+      port, "; keepalive 8; }\nserver {\nlisten unix:", folder,
+      "/proxy.sock;\n",
+      "location / {\nproxy_pass http://chat;\nproxy_http_version 1.1;\n"
+      "proxy_set_header Host $http_host;\n"
+      "proxy_set_header Upgrade $http_upgrade;\n"
+      "proxy_set_header Connection $connection_upgrade;\n}\n}\n}\n");
+}
+
+TEST_F(ChatTest, ThroughAReverseProxyNothingIsLostEither) {
+  Start();
+  std::ofstream(File("nginx.conf")) << NginxConfiguration(File("."), Port());
+  const std::string proxy = File("proxy.sock");
+  const pid_t nginx = Launch(
+      {"/usr/sbin/nginx", "-c", File("nginx.conf"), "-e", File("nginx.log")});
+  // Requests one after the other, by as few connections as nginx needs. A line
+  // for each: what is buffered when curl is told to stop is lost.
+  const std::string get = absl::StrCat(
+      "stdbuf -oL curl -s -o /dev/null -w '%{http_code}\\n' --unix-socket ",
+      proxy);
+  const pid_t curl = Launch(
+      {"/bin/sh", "-c",
+       absl::StrCat("until ", get, " http://a/healthz; do :; done > ",
+                    File("ready"), "; exec ", get,
+                    " 'http://a/whoami?[1-1000000]' > ", File("codes"))});
+  ASSERT_TRUE(Eventually([&] {
+    return std::filesystem::exists(File("codes"));
+  })) << "nginx does not serve";
+  StartPython(proxy, 200, 10);
+  ASSERT_TRUE(PythonSays("all there")) << Python();
+  ASSERT_TRUE(EveryRoomHasHeard(serving())) << Python();
+  for (int i = 0; i < 5; ++i) {
+    Upgrade();
+    ASSERT_TRUE(EveryRoomHasHeard(serving())) << Python();
+  }
+  StopPython();
+  kill(curl, SIGTERM);
+  ExitCode(curl);
+  std::ifstream codes(File("codes"));
+  int answered = 0;
+  for (std::string code; std::getline(codes, code); ++answered) {
+    ASSERT_EQ(code, "200") << "of request " << answered;
+  }
+  EXPECT_GT(answered, 5) << "of curl's requests";
+  kill(nginx, SIGQUIT);
+  EXPECT_EQ(ExitCode(nginx), 0);
 }
 
 std::string Masked(const std::string& payload) {
