@@ -68,6 +68,8 @@ void Giving::Step(absl::Time now) {
   }
   if (over()) {
     link_.Flush(*machine_, now);
+    // Whoever took over is told that it is on its own: draining may take long.
+    if (committed() && !rolled_back()) link_.End();
     Record(now);
   }
 }

@@ -2,6 +2,7 @@
 #define HANDOFF_LINK_H_
 
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <utility>
 #include <vector>
@@ -64,6 +65,9 @@ class Link {
                                         : absl::InfiniteDuration();
   }
   bool closed() const { return closed_; }
+
+  // The peer reads what was sent, and then the end.
+  void End() { ::shutdown(channel_.fd(), SHUT_RDWR); }
 
  private:
   enum class Blocked { kNo, kQueue, kKernel };

@@ -237,6 +237,28 @@ TEST_F(StoreProcessTest, ASuccessorStoresOnceItIsOnItsOwn) {
   EXPECT_EQ(clients_[4]->Ask("echo x"), "echo x");
 }
 
+TEST_F(StoreProcessTest, ASuccessorStoresWhileItsPredecessorDrains) {
+  auto first = Start({{"watch", "50ms"}});
+  ASSERT_TRUE(first->WaitReady()) << first->Said();
+  Connect(first->port(), 3);
+  EXPECT_EQ(clients_[0]->Ask("keep"), "ok");
+  ASSERT_TRUE(manager_.WaitCurrent(2));
+  auto second = Start();
+  ASSERT_TRUE(second->WaitReady()) << second->Said();
+  EXPECT_EQ(clients_[1]->Ask("echo moved"), "echo moved");
+  ToyClient later(second->port());
+  EXPECT_EQ(later.Ask("echo later"), "echo later");
+  ASSERT_TRUE(manager_.WaitCurrent(3));
+  EXPECT_FALSE(first->Ended());
+  EXPECT_EQ(clients_[0]->Ask("echo kept"), "echo kept");
+  Kill(*second);
+  auto third = Start();
+  ASSERT_TRUE(third->WaitReady()) << third->Said();
+  EXPECT_EQ(clients_[1]->Ask("who"), absl::StrCat(third->pid(), " 3 1 3"));
+  EXPECT_EQ(later.Ask("who"), absl::StrCat(third->pid(), " 3 0 2"));
+  EXPECT_EQ(clients_[0]->Ask("echo kept"), "echo kept") << first->Said();
+}
+
 TEST_F(StoreProcessTest, BothAreKilledInTheWatch) {
   auto first = Start();
   ASSERT_TRUE(first->WaitReady()) << first->Said();
