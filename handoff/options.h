@@ -52,6 +52,11 @@ struct Options {
   StoreLimits store_limits;
   // An aborted successor that does not go within deadlines.released is killed.
   bool kill_stuck_successor = true;
+  // Has StartSuccessor() make the new process a child of whoever adopts orphans,
+  // in place of ours: a service manager stops and restarts its own children
+  // well, and others badly. How it ended is not known here then.
+  // integrations/systemd sets it.
+  bool orphan_successor = false;
   // Only finds out whether this binary could take over: see Ready(). Also
   // switched on by HANDOFF_REHEARSAL_FD, which `handoff rehearse` sets.
   bool rehearse = false;

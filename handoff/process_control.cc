@@ -144,7 +144,8 @@ absl::StatusOr<pid_t> ProcessControl::Launch(
     if (!why.empty()) return absl::FailedPreconditionError(why);
     process.spawning_ = true;
   }
-  auto child = SpawnSuccessor(executable, arguments);
+  auto child = SpawnSuccessor(executable, arguments,
+                              process.options_.orphan_successor);
   std::lock_guard<std::mutex> lock(process.mu_);
   if (!child.ok()) {
     process.spawning_ = false;

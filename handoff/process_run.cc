@@ -198,7 +198,10 @@ void Process::WatchChild(absl::Time now) {
     }
   }
   if (!ProcessEnded(child_->pidfd.get())) return;
-  const auto how = ReapChild(child_->pidfd.get());
+  // Of an orphan only whoever has adopted it hears more.
+  const absl::StatusOr<std::string> how =
+      options_.orphan_successor ? std::string("has ended")
+                                : ReapChild(child_->pidfd.get());
   const std::string text =
       absl::StrCat("pid ", child_->pid, " ",
                    how.ok() ? *how : how.status().ToString());

@@ -1,6 +1,7 @@
 #include "handoff/transport/spawn.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <spawn.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -11,9 +12,11 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -146,9 +149,53 @@ bool IsChannelSocket(int fd) {
          peer.ss_family == AF_UNIX;
 }
 
+// Executes it and opens its pidfd: 0 or an errno. Only the caller reaps the
+// child, so that its pid cannot have been reused.
+using Start = absl::FunctionRef<int(Child&)>;
+
+int OpenPidfd(Child& child) {
+  child.pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, child.pid, 0)));
+  if (child.pidfd) return 0;
+  const int error = errno;
+  ::kill(child.pid, SIGKILL);
+  while (::waitpid(child.pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return error;
+}
+
+// Calls `start` in a process between us and the child, which ends at once. As
+// vfork(2) makes it, so that it costs nothing in a large process; it shares our
+// descriptors for the pidfd, and no signal of its end reaches the service.
+int StartOrphan(Start start, Child& child) {
+  struct Between {
+    Start start;
+    Child* child;
+    int error;
+  } between = {start, &child, 0};
+  constexpr size_t kStack = 256 * 1024;
+  const auto stack = std::make_unique<char[]>(kStack);
+  // A handler of the service's must not run in there.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const int pid = ::clone(
+      [](void* argument) {
+        auto& it = *static_cast<Between*>(argument);
+        it.error = it.start(*it.child);
+        return 0;
+      },
+      stack.get() + kStack, CLONE_VM | CLONE_VFORK | CLONE_FILES, &between);
+  const int error = pid < 0 ? errno : between.error;
+  while (pid > 0 && ::waitpid(pid, nullptr, __WCLONE) < 0 && errno == EINTR) {
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return error;
+}
+
 absl::StatusOr<Child> Spawn(const std::string& executable,
                             const std::vector<std::string>& arguments,
-                            bool rehearsal) {
+                            bool rehearsal, bool orphan) {
   int pair[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
     return absl::ErrnoToStatus(errno, "socketpair");
@@ -169,39 +216,38 @@ absl::StatusOr<Child> Spawn(const std::string& executable,
   const std::vector<std::string> environment = ChildEnvironment(
       rehearsal ? kRehearsalVariable : kInheritedSocketVariable);
   const auto spawn = rehearsal ? ::posix_spawnp : ::posix_spawn;
+  const std::vector<char*> argv = Pointers(arguments);
+  const std::vector<char*> envp = Pointers(environment);
+  const auto start = [&](Child& started) {
+    const int error =
+        spawn(&started.pid, executable.c_str(), settings.actions(),
+              settings.attributes(), argv.data(), envp.data());
+    return error != 0 ? error : OpenPidfd(started);
+  };
   int error;
   {
     const IgnoringForAMoment ignoring;
-    error = spawn(&child.pid, executable.c_str(), settings.actions(),
-                  settings.attributes(), Pointers(arguments).data(),
-                  Pointers(environment).data());
+    error = orphan ? StartOrphan(start, child) : start(child);
   }
   lock.unlock();
   if (error != 0) {
     return absl::ErrnoToStatus(error, absl::StrCat("execute ", executable));
-  }
-  // The pid cannot have been reused: only the caller reaps the child.
-  child.pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, child.pid, 0)));
-  if (!child.pidfd.valid()) {
-    const int failure = errno;
-    ::kill(child.pid, SIGKILL);
-    while (::waitpid(child.pid, nullptr, 0) < 0 && errno == EINTR) {
-    }
-    return absl::ErrnoToStatus(failure, "pidfd_open of the child");
   }
   return child;
 }
 
 }  // namespace
 
-absl::StatusOr<Child> SpawnSuccessor(
-    const std::string& executable, const std::vector<std::string>& arguments) {
-  return Spawn(executable, arguments, /*rehearsal=*/false);
+absl::StatusOr<Child> SpawnSuccessor(const std::string& executable,
+                                     const std::vector<std::string>& arguments,
+                                     bool orphan) {
+  return Spawn(executable, arguments, /*rehearsal=*/false, orphan);
 }
 
 absl::StatusOr<Child> SpawnRehearsal(const std::vector<std::string>& command) {
   if (command.empty()) return absl::InvalidArgumentError("no command");
-  return Spawn(command.front(), command, /*rehearsal=*/true);
+  return Spawn(command.front(), command, /*rehearsal=*/true,
+               /*orphan=*/false);
 }
 
 IgnoredInChildren::IgnoredInChildren(const std::vector<int>& signals) {

@@ -35,21 +35,25 @@ struct Child {
 // our environment. Signal dispositions and the mask are reset to the default,
 // but see IgnoredInChildren. The caller reaps the child (ReapChild).
 //
+// Where `orphan`, it is no child of ours, but of whoever adopts orphans: the
+// service manager, which then knows when and how it ends, as we do not.
+//
 // NOT_FOUND, PERMISSION_DENIED  the file cannot be executed
 // other codes                   by absl::ErrnoToStatus
 absl::StatusOr<Child> SpawnSuccessor(const std::string& executable,
-                                     const std::vector<std::string>& arguments);
+                                     const std::vector<std::string>& arguments,
+                                     bool orphan = false);
 
-// As SpawnSuccessor(), but the child gets its end as kRehearsalVariable, and our
-// standard error as its standard output too. `command` is the program, looked
-// for in PATH where it has no slash, and its arguments.
+// As SpawnSuccessor(), but the child gets its end as kRehearsalVariable, and
+// our standard error as its standard output too. `command` is the program,
+// looked for in PATH where it has no slash, and its arguments.
 absl::StatusOr<Child> SpawnRehearsal(const std::vector<std::string>& command);
 
 // While it lives, these signals are ignored in what SpawnSuccessor() and
 // SpawnRehearsal() execute, so that none ends the child before it has installed
-// its own handler. The child inherits that through exec, and only what is ignored
-// here is: so they are, for the moment of the call, and one that arrives then is
-// lost. At most one at a time.
+// its own handler. The child inherits that through exec, and only what is
+// ignored here is: so they are, for the moment of the call, and one that
+// arrives then is lost. At most one at a time.
 class IgnoredInChildren {
  public:
   explicit IgnoredInChildren(const std::vector<int>& signals);
@@ -61,7 +65,7 @@ class IgnoredInChildren {
 
 // Waits for the child to end, by waitid(P_PIDFD), until it is reaped; call it
 // when the pidfd is readable or after a kill. Says how it ended, for people:
-// "exited with code 3", "was killed by signal 9 (Killed)".
+// "exited with code 3", "was killed by signal 9 (Killed)". Not for an orphan.
 absl::StatusOr<std::string> ReapChild(int pidfd);
 
 // In the child: the inherited socket, once. Empty where `variable` is not set.

@@ -218,6 +218,26 @@ TEST(SpawnTest, SaysHowAChildEndedAndLeavesNoZombie) {
   EXPECT_TRUE(NoChildren());
 }
 
+TEST(SpawnTest, AnOrphanIsNobodysChildHereAndIsFollowedByItsPidfd) {
+  const NoDescriptorLeak no_leak;
+  absl::StatusOr<Child> child =
+      SpawnSuccessor(Self(), {Self(), "--child-that-waits"}, /*orphan=*/true);
+  ASSERT_TRUE(child.ok()) << child.status();
+  EXPECT_TRUE(NoChildren());
+  ASSERT_TRUE(Await(child->socket.get()));
+  EXPECT_FALSE(ProcessEnded(child->pidfd.get()));
+  ASSERT_TRUE(KillProcess(child->pidfd.get()).ok());
+  pollfd polled = {child->pidfd.get(), POLLIN, 0};
+  EXPECT_EQ(::poll(&polled, 1, 30'000), 1) << "it does not end";
+  EXPECT_TRUE(ProcessEnded(child->pidfd.get()));
+
+  EXPECT_EQ(SpawnSuccessor("/no/such/command", {"x"}, /*orphan=*/true)
+                .status()
+                .code(),
+            absl::StatusCode::kNotFound);
+  EXPECT_TRUE(NoChildren());
+}
+
 TEST(SpawnTest, ReplacesTheVariableThatWeInheritedOurselves) {
   const NoDescriptorLeak no_leak;
   ForkedChild grandparent([] {

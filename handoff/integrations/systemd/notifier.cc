@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -86,6 +87,7 @@ absl::StatusOr<std::unique_ptr<SystemdNotifier>> SystemdNotifier::Install(
       absl::Microseconds(std::min<uint64_t>(*interval, INT64_MAX)), ours,
       options));
   options.observer = notifier.get();
+  if (notifier->socket_ != nullptr) options.orphan_successor = true;
   return notifier;
 }
 
@@ -126,6 +128,11 @@ bool SystemdNotifier::Heed(const Event& event) {
     handoff_id_ = event.handoff_id;
     state_.peer = event.peer;
     Change(Phase::kHandingOff, absl::StrCat(to, "copying"));
+    // Not left to the thread: who has asked for the handoff may hear of its end
+    // before the manager hears of its beginning, which must not be.
+    if (!telling_ && handoff_ != nullptr) {
+      TellReloading(absl::ZeroDuration()).IgnoreError();
+    }
     return true;
   }
   if (event.handoff_id == 0 || event.handoff_id != handoff_id_) return false;
@@ -230,10 +237,12 @@ void SystemdNotifier::Run() {
     if (told_ != states_) {
       const State state = state_;
       const uint64_t states = states_;
+      telling_ = true;
       lock.unlock();
       if (!silent_) Tell(state);
       next_status_ = MonotonicNow() + kStatusPeriod;
       lock.lock();
+      telling_ = false;
       told_ = states;
       changed_.notify_all();
       continue;
@@ -297,10 +306,8 @@ bool SystemdNotifier::Keep(absl::Time now, std::unique_lock<std::mutex>& lock) {
 
 void SystemdNotifier::Tell(const State& state) {
   if (state.phase != Phase::kServing && state.phase != Phase::kStopping &&
-      !std::exchange(reloading_, true)) {
-    Send({{"RELOADING", "1"},
-          {"MONOTONIC_USEC", absl::StrCat(absl::ToUnixMicros(MonotonicNow()))},
-          {"STATUS", OneLine(state.text)}});
+      !reloading_) {
+    Note(TellReloading(kPatience));
   }
   switch (state.phase) {
     case Phase::kServing:
@@ -311,16 +318,22 @@ void SystemdNotifier::Tell(const State& state) {
     case Phase::kHandedOver:
       return HandOver(state);
     case Phase::kStopping:
-      if (stopped_watching_ && InThisUnit(state.peer)) {
-        // Whether it is the unit that stops, or only this process.
-        outlast_ = state.peer;
-        return HandOver(state);
-      }
+      // Whether it is the unit that stops, or only this process.
+      if (stopped_watching_ && InThisUnit(state.peer)) return HandOver(state);
       return Send({{"STOPPING", "1"},
                    {"EXTEND_TIMEOUT_USEC",
                     absl::StrCat(absl::ToInt64Microseconds(drain_ + kGrace))},
                    {"STATUS", OneLine(state.text)}});
   }
+}
+
+absl::Status SystemdNotifier::TellReloading(absl::Duration patience) {
+  absl::Status told = socket_->Send(
+      {{"RELOADING", "1"},
+       {"MONOTONIC_USEC", absl::StrCat(absl::ToUnixMicros(MonotonicNow()))}},
+      patience);
+  reloading_ |= told.ok();
+  return told;
 }
 
 void SystemdNotifier::TellServing(const std::string& text) {
@@ -348,6 +361,15 @@ void SystemdNotifier::HandOver(const State& state) {
                                 ::getpid())}});
   // Or it might hear of our end before.
   Note(socket_->Barrier(kPatience));
+  // While it stops a unit it takes no new main process. Whom it stops has been
+  // sent SIGTERM before it came to the barrier.
+  if (IsStopping()) outlast_ = state.peer;
+}
+
+bool SystemdNotifier::IsStopping() const {
+  sigset_t pending;
+  return handoff_->control().GetStatus().state() == "stopping" ||
+         (::sigpending(&pending) == 0 && ::sigismember(&pending, SIGTERM) == 1);
 }
 
 std::string SystemdNotifier::Serving(const std::string& text) const {

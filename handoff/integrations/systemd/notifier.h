@@ -44,9 +44,9 @@ namespace handoff {
 // Thread-safety: Install() to Serve() and Wait() to End() from one thread.
 class SystemdNotifier : public Observer {
  public:
-  // Takes the place of options.observer, to which it passes events on, and
-  // reads options.deadlines. Call once they are set. The result outlives the
-  // Handoff.
+  // Takes the place of options.observer, to which it passes events on, sets
+  // options.orphan_successor, and reads options.deadlines. Call once they are
+  // set. The result outlives the Handoff.
   //
   // INVALID_ARGUMENT  WATCHDOG_USEC or WATCHDOG_PID is no number; codes of
   //                   NotifySocket::FromEnvironment()
@@ -98,8 +98,10 @@ class SystemdNotifier : public Observer {
   // The thread.
   void Run();
   void Tell(const State& state);
+  absl::Status TellReloading(absl::Duration patience);
   void TellServing(const std::string& text);
   void HandOver(const State& state);
+  bool IsStopping() const;
   bool Keep(absl::Time now, std::unique_lock<std::mutex>& lock);
   std::string Serving(const std::string& text) const;
   void Send(std::vector<NotifySocket::Assignment> message);
@@ -124,6 +126,9 @@ class SystemdNotifier : public Observer {
   uint64_t told_ = 0;        // the last one that was told
   uint64_t handoff_id_ = 0;  // the handoff that is followed
   pid_t predecessor_ = 0;
+  // The thread tells a state, which may be out of date. While it does not, what
+  // follows under "the thread's" may be used with the lock too.
+  bool telling_ = false;
   bool probing_ = false;  // some loop has not answered yet
   bool alive_ = false;    // all have, and it is not told yet
   bool quit_ = false;
