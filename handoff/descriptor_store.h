@@ -2,6 +2,7 @@
 #define HANDOFF_DESCRIPTOR_STORE_H_
 
 #include <cstddef>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -33,6 +34,10 @@ struct StoreLimits {
 class DescriptorStore {
  public:
   virtual ~DescriptorStore() = default;
+
+  // The same in processes that have the same store, and in no others: a
+  // successor may have one of its own.
+  virtual std::string Name() const = 0;
 
   // Keeps a duplicate of each of `fds` under `name`: ASCII without control
   // characters and ':', at most 255 bytes. One name may have several. What is

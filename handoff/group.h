@@ -26,6 +26,9 @@ namespace handoff {
 //   or Thaw    it aborted: go on
 //   TakeBack   the successor crashed, and had not touched the session yet
 //
+// With Options::store live Snapshots are taken also while no handoff is under
+// way.
+//
 // A loop must own no bytes that it has not told the session of: use readiness
 // waits with non-blocking reads and writes. An operation that reads when it is
 // initiated (boost::asio's async_read_some) or writes what nobody was told
@@ -40,7 +43,8 @@ class Group {
   virtual void Post(std::function<void()> fn) = 0;
 
   // Writes what a successor needs to go on with `session`. An error aborts the
-  // handoff. Live calls should be quick: the loop serves nobody meanwhile.
+  // handoff; a store keeps what it had of the session. Live calls should be
+  // quick: the loop serves nobody meanwhile.
   virtual absl::Status Snapshot(Session& session, SessionWriter& writer) = 0;
 
   // Stop taking input: accept nothing, read nothing, let no timer act. Work that

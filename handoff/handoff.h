@@ -72,7 +72,8 @@ class Handoff {
 
   // Whether a predecessor was found, or what one that died had stored.
   virtual bool took_over() const = 0;
-  // 1 on a fresh start, then one more for each handoff.
+  // 1 on a fresh start, then one more for each handoff, and for each crash after
+  // which there was something in the store.
   virtual uint64_t generation() const = 0;
 
   // A listening socket by name: inherited where the predecessor had one of this
@@ -124,7 +125,8 @@ class Handoff {
   // predecessor had, if it had any, and again within Ready() where that has
   // changed. From Ready() on `save` is called in each handoff, on the library's
   // thread: while the groups run (so it locks what it reads), and again when
-  // all of them are frozen; what it returns then is what moves. `name` is one
+  // all of them are frozen; what it returns then is what moves. With a store it
+  // is called in each interval, too. `name` is one
   // of Options::state_types; `version` is the negotiated one.
   using SaveBlob = std::function<absl::StatusOr<google::protobuf::Any>(
       uint32_t version)>;

@@ -102,6 +102,7 @@ void ProcessStore::Open() {
     if (blob != blobs.end()) {
       auto value = DecodeBlob(blob->second, Limits());
       if (value.ok()) value->UnpackTo(&holds);
+      if (holds.store() != p.options_.store->Name()) holds.Clear();
     }
   }
   storing_ = std::make_unique<Storing>(

@@ -133,15 +133,21 @@ void StoreShelf::Unwant(const std::string& name) {
 bool StoreShelf::Carry(const std::string& name, Item& item,
                        absl::Status& failed) {
   if (item.held.has_value() && item.held != item.wanted) {
-    const absl::Status s = store_->Forget(name);
-    if (absl::IsUnavailable(s)) return false;
+    absl::Status s = store_->Forget(name);
+    if (absl::IsUnavailable(s)) {
+      stalled_ = std::move(s);
+      return false;
+    }
     item.held.reset();
   }
   if (item.wanted.has_value() && !item.held.has_value()) {
     std::vector<int> fds;
     for (const SharedFd& fd : item.fds) fds.push_back(fd->get());
-    const absl::Status s = store_->Keep(name, fds, item.connection);
-    if (absl::IsUnavailable(s)) return false;
+    absl::Status s = store_->Keep(name, fds, item.connection);
+    if (absl::IsUnavailable(s)) {
+      stalled_ = std::move(s);
+      return false;
+    }
     if (s.ok()) {
       item.held = item.wanted;
     } else {
@@ -156,6 +162,7 @@ bool StoreShelf::Carry(const std::string& name, Item& item,
 
 absl::Status StoreShelf::Flush() {
   absl::Status failed;
+  stalled_ = absl::OkStatus();
   for (int n = 0; n < kMostAtOnce && !queue_.empty(); ++n) {
     const std::string name = queue_.front();
     const auto it = items_.find(name);

@@ -64,6 +64,9 @@ class StoreShelf {
   // Forgets what was asked for and is not done: what is held is as it is.
   void DropRequests();
   bool busy() const { return !queue_.empty(); }
+  // Why the last Flush() got no further; OK where it had no more to do, or was
+  // to do no more at once.
+  const absl::Status& stalled() const { return stalled_; }
 
   // What is wanted under `name`; 0: nothing.
   size_t Wanted(const std::string& name) const;
@@ -91,6 +94,7 @@ class StoreShelf {
   DescriptorStore* const store_;
   std::map<std::string, Item> items_;
   std::deque<std::string> queue_;
+  absl::Status stalled_;
   size_t descriptors_ = 0;
   size_t name_bytes_ = 0;
 };

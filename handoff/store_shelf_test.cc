@@ -16,6 +16,7 @@ namespace {
 // Remembers what it was asked, and takes no more than it is told to.
 class FakeStore : public DescriptorStore {
  public:
+  std::string Name() const override { return "fake"; }
   absl::Status Keep(absl::string_view name, absl::Span<const int> fds,
                     bool connection) override {
     if (patience-- <= 0) return absl::UnavailableError("full");

@@ -17,6 +17,8 @@ namespace {
 
 // Logs in the store at one time: this run's, and the one that it replaces.
 constexpr size_t kLogs = 2;
+// How long a store may have other things to do before somebody is told.
+constexpr absl::Duration kStallTime = absl::Seconds(10);
 
 uint64_t MonotonicNanos() {
   return static_cast<uint64_t>(absl::ToUnixNanos(MonotonicNow()));
@@ -132,6 +134,7 @@ void Storing::Begin(uint64_t generation, absl::Time now) {
   StoreBlobs();
   process_.groups->BeginStoring(versions_);
   process_.groups->StartRound(/*first=*/true);
+  moved_at_ = now;
   next_round_ = now + process_.options->store_limits.interval;
   if (attempts_ > 0) proven_at_ = now + process_.options->store_limits.proof;
 }
@@ -337,6 +340,11 @@ void Storing::Step(absl::Time now) {
   if (absl::Status s = shelf_.Flush(); !s.ok() && said_.insert("keep").second) {
     Note(absl::StrCat("the store does not take everything: ", s.message()));
   }
+  if (shelf_.stalled().ok()) {
+    moved_at_ = now;
+  } else if (now - moved_at_ > kStallTime && said_.insert("stalled").second) {
+    Note(absl::StrCat("the store takes nothing: ", shelf_.stalled().message()));
+  }
 }
 
 absl::Time Storing::NextWake() const {
@@ -352,6 +360,12 @@ absl::Time Storing::NextWake() const {
     wake = std::min(wake, MonotonicNow() + absl::Milliseconds(10));
   }
   return wake;
+}
+
+v1::StoreContents Storing::Contents() const {
+  v1::StoreContents contents = shelf_.Contents();
+  contents.set_store(process_.options->store->Name());
+  return contents;
 }
 
 void Storing::ForgetAll() {

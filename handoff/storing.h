@@ -56,7 +56,7 @@ class Storing {
   void Step(absl::Time now);
   absl::Time NextWake() const;
 
-  v1::StoreContents Contents() const { return shelf_.Contents(); }
+  v1::StoreContents Contents() const;
   // Nothing is to come back: the successor does not store.
   void ForgetAll();
   // The same, and waits for the store, for a second at most: the process ends.
@@ -92,6 +92,7 @@ class Storing {
   std::map<std::string, std::string> blobs_;  // as they were stored last
   // Why sessions are not stored, as far as this run has said so.
   std::set<std::string> said_;
+  absl::Time moved_at_ = absl::InfiniteFuture();  // the store takes things
   absl::Time next_round_ = absl::InfiniteFuture();
   absl::Time proven_at_ = absl::InfiniteFuture();
 };

@@ -59,7 +59,16 @@ StoreManager::StoreManager()
              sizeof(address)) != 0) {
     ::abort();
   }
+  if (!EnableSenderIdentity(socket_.get(), /*want_pidfd=*/false).ok()) {
+    ::abort();
+  }
   thread_ = std::thread([this] { Run(); });
+}
+
+void StoreManager::SetMain(pid_t pid) {
+  std::lock_guard<std::mutex> lock(mu_);
+  Receive();  // as to who was it until now
+  main_ = pid;
 }
 
 StoreManager::~StoreManager() {
@@ -85,6 +94,10 @@ void StoreManager::Receive() {
   while (true) {
     auto message = ReceiveMessage(socket_.get(), 4096);
     if (!message.ok()) return;
+    if (main_ != 0 && message->credentials.has_value() &&
+        message->credentials->pid != main_) {
+      continue;
+    }
     Take(std::string(message->bytes.begin(), message->bytes.end()),
          std::move(message->descriptors));
   }
@@ -193,6 +206,10 @@ bool StoreManager::WaitEmpty() {
 
 bool StoreManager::WaitSessions(size_t count) {
   return Until([&] { return sessions() == count; });
+}
+
+bool StoreManager::WaitLogs(size_t count) {
+  return Until([&] { return logs() == count; });
 }
 
 bool StoreManager::CurrentLocked(size_t count, std::set<uint64_t>* untouched) {

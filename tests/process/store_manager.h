@@ -1,6 +1,8 @@
 #ifndef TESTS_PROCESS_STORE_MANAGER_H_
 #define TESTS_PROCESS_STORE_MANAGER_H_
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -29,6 +31,9 @@ class StoreManager {
   // The same of another program, words[0], and its arguments.
   std::unique_ptr<ToyProcess> StartProgram(std::vector<std::string> words);
 
+  // Takes messages of this process alone (NotifyAccess=main); 0: of all.
+  void SetMain(pid_t pid);
+
   // What is kept, by name; several of one name are there several times.
   std::multiset<std::string> names();
   // Of these: sessions.
@@ -36,6 +41,7 @@ class StoreManager {
   // Waits until it keeps that.
   bool WaitEmpty();
   bool WaitSessions(size_t count);
+  bool WaitLogs(size_t count);
 
   // Whether the newest log has this many sessions, and of each the counters
   // that the kernel has now; and waits until it is so.
@@ -64,6 +70,7 @@ class StoreManager {
   UniqueFd socket_;
   std::mutex mu_;  // guards what follows
   std::vector<Kept> kept_;
+  pid_t main_ = 0;
   bool quit_ = false;
   std::thread thread_;
 };

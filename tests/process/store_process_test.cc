@@ -96,7 +96,7 @@ TEST_F(StoreProcessTest, IdleConnectionsAndListenersLiveThroughAKill) {
 
   // And again, with what is new since then.
   ASSERT_TRUE(manager_.WaitCurrent(51));
-  EXPECT_EQ(manager_.logs(), 1u);
+  EXPECT_TRUE(manager_.WaitLogs(1));
   Kill(*second);
   auto third = Start();
   ASSERT_TRUE(third->WaitReady()) << third->Said();
@@ -214,7 +214,7 @@ TEST_F(StoreProcessTest, ASuccessorStoresOnceItIsOnItsOwn) {
   ASSERT_TRUE(second->WaitReady()) << second->Said();
   EXPECT_EQ(second->generation(), 2u);
   // Within the watch the predecessor has the store.
-  EXPECT_EQ(manager_.logs(), 1u);
+  EXPECT_TRUE(manager_.WaitLogs(1));
   ToyClient later(second->port());
   EXPECT_EQ(later.Ask("echo later"), "echo later");
   EXPECT_EQ(clients_[0]->Ask("echo moved"), "echo moved");
@@ -227,7 +227,7 @@ TEST_F(StoreProcessTest, ASuccessorStoresOnceItIsOnItsOwn) {
   EXPECT_EQ(first->WaitExit(), 0) << first->Said();
   EXPECT_EQ(second->WaitExit(), 0) << second->Said();
   ASSERT_TRUE(manager_.WaitCurrent(5)) << "four, and the new one";
-  EXPECT_EQ(manager_.logs(), 1u);
+  EXPECT_TRUE(manager_.WaitLogs(1));
   Kill(*third);
   auto fourth = Start();
   ASSERT_TRUE(fourth->WaitReady()) << fourth->Said();
@@ -257,6 +257,53 @@ TEST_F(StoreProcessTest, ASuccessorStoresWhileItsPredecessorDrains) {
   EXPECT_EQ(clients_[1]->Ask("who"), absl::StrCat(third->pid(), " 3 1 3"));
   EXPECT_EQ(later.Ask("who"), absl::StrCat(third->pid(), " 3 0 2"));
   EXPECT_EQ(clients_[0]->Ask("echo kept"), "echo kept") << first->Said();
+}
+
+TEST_F(StoreProcessTest, ASuccessorWithAnotherStoreStoresEverythingThere) {
+  auto first = Start({{"watch", "50ms"}});
+  ASSERT_TRUE(first->WaitReady()) << first->Said();
+  Connect(first->port(), 3);
+  ASSERT_TRUE(manager_.WaitCurrent(3));
+  StoreManager other;
+  const Settings settings = {{"handoff", folder_ / "h"},
+                             {"fd_store", "1"},
+                             {"store_interval", "20ms"},
+                             {"store_proof", "0s"}};
+  auto second = other.Start(settings);
+  ASSERT_TRUE(second->WaitReady()) << second->Said();
+  EXPECT_EQ(first->WaitExit(), 0) << first->Said();
+  ASSERT_TRUE(other.WaitCurrent(3));
+  Kill(*second);
+  auto third = other.Start(settings);
+  ASSERT_TRUE(third->WaitReady()) << third->Said();
+  for (auto& client : clients_) {
+    EXPECT_EQ(client->Ask("who"), absl::StrCat(third->pid(), " 3 1 2"));
+  }
+}
+
+TEST_F(StoreProcessTest, ASuccessorWaitsUntilTheManagerTakesWhatItSends) {
+  auto first = Start({{"watch", "50ms"}});
+  ASSERT_TRUE(first->WaitReady()) << first->Said();
+  Connect(first->port(), 3);
+  ASSERT_TRUE(manager_.WaitCurrent(3));
+  const std::multiset<std::string> before = manager_.names();
+  manager_.SetMain(first->pid());
+  auto second = Start();
+  ASSERT_TRUE(second->WaitReady()) << second->Said();
+  EXPECT_EQ(clients_[0]->Ask("close"), "<end>");
+  EXPECT_EQ(first->WaitExit(), 0) << first->Said();
+  ToyClient later(second->port());
+  EXPECT_EQ(later.Ask("echo later"), "echo later");
+  manager_.SetMain(second->pid());
+  ASSERT_TRUE(manager_.WaitCurrent(3));
+  EXPECT_TRUE(manager_.WaitLogs(1));
+  EXPECT_EQ(manager_.names().size(), before.size()) << "and no probe";
+  Kill(*second);
+  manager_.SetMain(0);
+  auto third = Start();
+  ASSERT_TRUE(third->WaitReady()) << third->Said();
+  EXPECT_EQ(clients_[1]->Ask("who"), absl::StrCat(third->pid(), " 3 1 2"));
+  EXPECT_EQ(later.Ask("who"), absl::StrCat(third->pid(), " 3 0 2"));
 }
 
 TEST_F(StoreProcessTest, BothAreKilledInTheWatch) {
@@ -324,7 +371,7 @@ TEST_F(StoreProcessTest, WhoIsAbortedOrRehearsedLeavesAProcessThatStores) {
   ToyClient fresh(first->port());
   EXPECT_EQ(fresh.Ask("echo back"), "echo back");
   ASSERT_TRUE(manager_.WaitCurrent(1)) << "this group takes nothing back";
-  EXPECT_EQ(manager_.sessions(), 1u);
+  EXPECT_TRUE(manager_.WaitSessions(1));
   for (auto& client : clients_) EXPECT_TRUE(IsOver(client->Line()));
   Kill(*first);
   auto fourth = Start();
