@@ -238,7 +238,7 @@ TEST_F(StoreProcessTest, ASuccessorStoresOnceItIsOnItsOwn) {
 }
 
 TEST_F(StoreProcessTest, ASuccessorStoresWhileItsPredecessorDrains) {
-  auto first = Start({{"watch", "50ms"}});
+  auto first = Start({{"watch", "50ms"}, {"drain", "10m"}});
   ASSERT_TRUE(first->WaitReady()) << first->Said();
   Connect(first->port(), 3);
   EXPECT_EQ(clients_[0]->Ask("keep"), "ok");
@@ -334,7 +334,7 @@ TEST_F(StoreProcessTest, BothAreKilledInTheWatch) {
 }
 
 TEST_F(StoreProcessTest, BothAreKilledBeforeTheCommit) {
-  auto first = Start();
+  auto first = Start({{"frozen", "10m"}, {"frame", "10m"}, {"staging", "10m"}});
   ASSERT_TRUE(first->WaitReady()) << first->Said();
   Connect(first->port(), 5);
   ASSERT_TRUE(manager_.WaitCurrent(5));

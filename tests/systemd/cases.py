@@ -278,6 +278,60 @@ def a_crash_of_the_only_process_is_a_restart():
     ONE.check_active(restarts=1)
 
 
+def kept_descriptors():
+    return int(ONE.show("NFileDescriptorStore"))
+
+
+def await_stored():
+    """Everything until now is in the store: see StoreLimits.
+
+    A new connection is there when the round that has seen it is. The first round
+    may have begun too early for what another loop did, the second is complete
+    when the third one has begun.
+    """
+    markers = []
+    for _ in range(3):
+        before = kept_descriptors()
+        markers.append(Kept())
+        await_that("a connection in the store", lambda: kept_descriptors() > before)
+    return markers
+
+
+def what_the_only_process_had_lives_on():
+    configure(SHORT, "--fd_store=1024")
+    ONE.start()
+    kept = [Kept() for _ in range(20)]
+
+    def crash(requests):
+        main = ONE.pid
+        begun = time.monotonic()
+        kill(main)
+        first = kept[0].whoami()
+        seconds = time.monotonic() - begun
+        for answer in [first] + [each.whoami() for each in kept[1:]]:
+            check(
+                answer["pid"] not in (0, main) and answer["requests"] == requests,
+                f"after the crash of {main}, request {requests}: {answer}",
+            )
+        ONE.await_state("active")
+        return f"{seconds:.2f} s"
+
+    kept += await_stored()
+    times = [crash(2)]
+    # A successor stores for itself once it is the main process.
+    ONE.reload()
+    check({each.whoami()["requests"] for each in kept} == {3}, "after the reload")
+    markers = await_stored()
+    times.append(crash(4))
+    ONE.check_active(restarts=2)
+    for each in kept + markers:
+        each.close()
+    await_that("a store with a listener and a log", lambda: kept_descriptors() == 2)
+    run("systemctl", "stop", ONE.name)
+    check(kept_descriptors() == 0, "something is left in the store")
+    return f"the first answer after {' and '.join(times)}"
+
+
 def a_crash_while_the_old_process_drains_is_a_restart():
     configure("1ms", "--grpc=tcp:127.0.0.1:8081")
     ONE.start()
@@ -402,6 +456,7 @@ CASES = [
     a_crash_of_the_successor_in_the_watch_is_nothing,
     a_successor_that_fails_before_the_commit_fails_the_reload,
     a_crash_of_the_only_process_is_a_restart,
+    what_the_only_process_had_lives_on,
     a_crash_while_the_old_process_drains_is_a_restart,
     the_socket_unit_holds_the_port,
     an_instance_takes_over_from_another,
