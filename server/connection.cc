@@ -298,8 +298,12 @@ void Connection::Written(size_t bytes, absl::Time now) {
   }
   // The wait for the next request begins; if some of it is here already, its
   // time begins when it is parsed. Of a WebSocket only the wait for the end
-  // does: other clients make the output.
-  if (websocket_ != nullptr && !websocket_->closing) return;
+  // does, as other clients make the output; and that for a client who was not
+  // read while it was slow.
+  if (websocket_ != nullptr && !websocket_->closing) {
+    if (!could_parse && can_parse()) Heard(now);
+    return;
+  }
   if (output().empty() && answer_ == Answer::kNone && !parser_.begun()) {
     waiting_since_ = now;
   }

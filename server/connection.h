@@ -45,8 +45,7 @@ struct Scratch {
 //   is bounded: by Scratch for the input, by kOutputBytes and one header for
 //   the output, by ConnectionLimits for a body.
 // - So does output that waits: of WebSocket too no more is read then. What
-// other
-//   clients say is added nevertheless, up to ConnectionLimits.
+//   other clients say is added nevertheless, up to ConnectionLimits.
 //
 // Time is that of CLOCK_MONOTONIC, as absl::FromUnixNanos() of it: it does not
 // jump, and both sides of a handoff have the same.
@@ -132,6 +131,7 @@ class Connection final : private ChatMember::Client {
   void Upgrade(absl::Time now);
   void BeginFrames();
   void TakeBytes(absl::string_view bytes, absl::Time now);
+  void Heard(absl::Time now);
   void ReadFrames();
   void StartClosing(CloseCode code, absl::string_view reason);
   absl::Time FramesDeadline() const;

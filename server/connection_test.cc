@@ -473,10 +473,10 @@ TEST(ConnectionTest, DrainingAnswersARequestThatCameBehindTheOneInFlight) {
   h.Run();
   h.Drain();
   h.Sleep(absl::Seconds(1));
-  EXPECT_EQ(h.Receive(), absl::StrCat(Bytes(10, StreamOf(10)),
-                                      Text("503 Service Unavailable",
-                                           "Connection: close\r\n",
-                                           "draining")));
+  EXPECT_EQ(h.Receive(),
+            absl::StrCat(Bytes(10, StreamOf(10)),
+                         Text("503 Service Unavailable",
+                              "Connection: close\r\n", "draining")));
   h.Receive();
   ExpectPoliteEnd(h);
 }

@@ -42,9 +42,14 @@ void Connection::BeginFrames() {
 
 void Connection::TakeBytes(absl::string_view bytes, absl::Time now) {
   websocket_->reader.Append(bytes);
+  // While we wait for its Close, nothing else gives it more time.
+  if (!websocket_->closing) Heard(now);
+  ReadFrames();
+}
+
+void Connection::Heard(absl::Time now) {
   waiting_since_ = now;
   websocket_->pinged = false;
-  ReadFrames();
 }
 
 void Connection::ReadFrames() {
@@ -105,9 +110,7 @@ absl::Time Connection::FramesDeadline() const {
     }
   } else if (wants_read()) {
     // Whom we do not read cannot be silent.
-    earliest =
-        std::min(earliest, waiting_since_ + info_->limits.ws_ping *
-                                                (websocket_->pinged ? 2 : 1));
+    earliest = std::min(earliest, waiting_since_ + info_->limits.ws_ping);
   }
   return earliest;
 }
@@ -116,6 +119,7 @@ Connection::Next Connection::OnFramesLate(absl::Time now) {
   if (websocket_->closing) return Next::kClose;
   if (websocket_->pinged) return Next::kReset;
   websocket_->pinged = true;
+  waiting_since_ = now;
   AppendPingFrame(&output_);
   owner_->Changed();
   return Advance(now);

@@ -271,6 +271,37 @@ TEST(ConnectionWebSocketTest, PingsThatNobodyReadsTheAnswersOfAreNotRead) {
                 400, absl::StrCat("pong ", std::string(125, 'p'))));
 }
 
+TEST(ConnectionWebSocketTest, WhoHasCaughtUpIsNotCalledSilent) {
+  WebSocketHarness h;
+  h.ShrinkSocketBuffers();
+  h.info().limits.ws_ping = absl::Seconds(1);
+  std::string pings;
+  for (int i = 0; i < 400; ++i) pings += Frame(kPing, std::string(125, 'p'));
+  h.Send(pings);
+  h.Run();
+  ASSERT_FALSE(h.connection().wants_read());
+  h.Sleep(absl::Seconds(3));
+  std::string got;
+  for (std::string piece; !(piece = h.Receive(997)).empty(); h.Run()) {
+    got += piece;
+  }
+  EXPECT_EQ(ServerFrames(got).size(), 400u);
+  h.Sleep(absl::Milliseconds(500));
+  EXPECT_EQ(h.Exchange(Frame(kPing, "")), "pong ") << "it was sent a ping";
+}
+
+TEST(ConnectionWebSocketTest, WhoTalksOnGetsNoMoreTimeToAnswerAGoodbye) {
+  WebSocketHarness h;
+  h.Drain();
+  EXPECT_EQ(h.Frames(), "close 1001 the service stops");
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(h.open());
+    EXPECT_EQ(h.Exchange(Frame(kPong, "")), "");
+    h.Sleep(kLingerTimeout / 3 + absl::Milliseconds(1));
+  }
+  EXPECT_FALSE(h.open());
+}
+
 TEST(ConnectionWebSocketTest, ASlowReadersQueueMovesAndIsBounded) {
   WebSocketHarness h;
   h.info().limits.ws_max_queue_bytes = 100'000;

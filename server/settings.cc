@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <utf8cpp/utf8.h>
 
 #include <algorithm>
 #include <limits>
@@ -247,8 +248,10 @@ absl::Status CheckSettings(const Settings& s) {
   if (!s.grpc.empty() && !IsAddress(s.grpc)) {
     return Wrong("grpc", s.grpc, "tcp:HOST:PORT, tcp:[V6]:PORT or unix:/PATH");
   }
-  if (s.label.size() > kMaxNameBytes) {
-    return Wrong("label", "...", absl::StrCat(kMaxNameBytes, " bytes"));
+  if (s.label.size() > kMaxNameBytes ||
+      utf8::find_invalid(s.label.begin(), s.label.end()) != s.label.end()) {
+    return Wrong("label", "...",
+                 absl::StrCat("UTF-8 of at most ", kMaxNameBytes, " bytes"));
   }
   const struct {
     absl::string_view flag;

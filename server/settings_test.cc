@@ -72,6 +72,7 @@ TEST(SettingsTest, EveryBadFlagIsOneLineThatNamesIt) {
       {"--http=unix:here", "unix:/PATH"},
       {"--grpc=50051", "tcp:HOST:PORT"},
       {"--log_format=xml", "text or json"},
+      {"--label=\xff", "UTF-8"},
       {"--handoff=", "--handoff"},
       {"--admin=127.0.0.1:80", "tcp:HOST:PORT"},
       {"--admin_readers=root", "uid:N"},

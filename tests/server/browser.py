@@ -1,11 +1,10 @@
 """Two people chat in Chromium while the server's binary is replaced six times.
 
-Usage: browser.py URL SCREENSHOT. Ends with 0 where neither page has noticed more
-than other pids, and no message was lost or doubled.
+Usage: browser.py URL SCREENSHOT REQUESTS. Whenever the server is to be replaced,
+writes a line to REQUESTS. Ends with 0 where neither page has noticed more than
+other pids, and no message was lost or doubled.
 """
 
-import os
-import signal
 import sys
 import tempfile
 
@@ -16,18 +15,17 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 HANDOFFS = 5  # while they talk, and one more
-MESSAGES = 150  # by each, at 50 a second
 PATIENCE = 60  # seconds, for anything
 
-# By the form, as a person would; a message every 20 ms.
+# By the form, as a person would; a message every 30 ms.
 TALK = """
-let left = arguments[0];
-const talking = setInterval(() => {
-  if (left-- === 0) return clearInterval(talking);
-  document.getElementById('text').value = `message ${left} of ${arguments[1]}`;
+window.talked = 0;
+window.talking = setInterval(() => {
+  document.getElementById('text').value = `message ${++talked} of ${arguments[0]}`;
   document.getElementById('say').requestSubmit();
-}, 20);
+}, 30);
 """
+STOP = "clearInterval(window.talking); return window.talked;"
 
 # The number and text of each message that is shown.
 SHOWN = """
@@ -95,13 +93,13 @@ def check_roles(tab):
             check(element.accessible_name == name, (element_id, element.accessible_name))
 
 
-def hand_over(tabs, number):
-    os.kill(int(tabs[0].show().text("pid")), signal.SIGUSR2)
+def hand_over(tabs, number, requests):
+    print("next", file=requests, flush=True)
     for tab in tabs:
         tab.show().until(f"handoff {number}", lambda: tab.text("handoffs") == str(number))
 
 
-def chat(browser, url, screenshot):
+def chat(browser, url, screenshot, requests):
     tabs = [Tab(browser, "ada", url), Tab(browser, "bob", url)]
     for tab in tabs:
         tab.show().joins_by_keyboard()
@@ -111,25 +109,27 @@ def chat(browser, url, screenshot):
     connections = [tab.show().run("return server.id") for tab in tabs]
 
     for tab in tabs:
-        tab.show().run(TALK, MESSAGES, tab.name)
+        tab.show().run(TALK, tab.name)
     for handoff in range(1, HANDOFFS + 1):
-        hand_over(tabs, handoff)
+        hand_over(tabs, handoff, requests)
+    said = {tab.name: tab.show().run(STOP) for tab in tabs}
+    total = 2 + sum(said.values())
     for tab in tabs:
-        tab.show().until("the last of the talk", lambda: len(tab.run(SHOWN)) >= 2 + 2 * MESSAGES)
+        tab.show().until("the last of the talk", lambda: len(tab.run(SHOWN)) >= total)
     tabs[0].says("Has anybody noticed anything?")
-    hand_over(tabs, HANDOFFS + 1)
+    hand_over(tabs, HANDOFFS + 1, requests)
     tabs[1].says("No, what?")
 
-    wanted = list(range(1, 4 + 2 * MESSAGES + 1))
+    wanted = list(range(1, total + 2 + 1))
     for tab in tabs:
         tab.show().until("the last message", lambda: len(tab.run(SHOWN)) >= len(wanted))
         shown = tab.run(SHOWN)
         # bob came when ada had said hello, which he was shown.
         check([seq for seq, _ in shown] == wanted, [seq for seq, _ in shown])
-        for name in ("ada", "bob"):
-            for left in range(MESSAGES):
-                said = f"{name}: message {left} of {name} "
-                check(sum(text.startswith(said) for _, text in shown) == 1, said)
+        for name, count in said.items():
+            for number in range(1, count + 1):
+                text = f"{name}: message {number} of {name} "
+                check(sum(line.startswith(text) for _, line in shown) == 1, text)
         check(tab.text("state") == "open", tab.text("state"))
         check(tab.text("trouble") == "", tab.text("trouble"))
         print(f"{tab.name}: {len(shown)} messages, longest pause {tab.text('pause')}")
@@ -141,8 +141,8 @@ def chat(browser, url, screenshot):
 
 
 def main():
-    url, screenshot = sys.argv[1:]
-    with tempfile.TemporaryDirectory() as profile:
+    url, screenshot, requests = sys.argv[1:]
+    with open(requests, "w", encoding="utf-8") as lines, tempfile.TemporaryDirectory() as profile:
         options = webdriver.ChromeOptions()
         for argument in [
             "headless=new",
@@ -157,7 +157,7 @@ def main():
             options.add_argument("--" + argument)
         browser = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
         try:
-            chat(browser, url, screenshot)
+            chat(browser, url, screenshot, lines)
         finally:
             browser.quit()
 

@@ -326,9 +326,8 @@ void Demonstration::Problem(absl::string_view what) {
 std::string Demonstration::Line() const {
   const Tally& tally = report_.tally;
   return absl::StrFormat(
-      "%5.1f s  %s: %d requests ok, %d failed, %d messages ok, %.1f MB "
-      "checked, "
-      "%d lost",
+      "%5.1f s  %s: %d requests ok, %d failed, %d messages ok, "
+      "%.1f MB checked, %d lost",
       absl::ToDoubleSeconds(MonotonicNow() - started_), doing_,
       tally.requests_ok, tally.requests_failed, tally.messages_ok,
       tally.bytes_checked / 1e6, load_ == nullptr ? 0 : load_->CountLost());

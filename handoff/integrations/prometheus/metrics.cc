@@ -222,9 +222,10 @@ absl::StatusOr<std::unique_ptr<Metrics>> Metrics::Create(Handoff& handoff) {
 }
 
 v1::Metrics Metrics::Counted() const {
-  const v1::Ledger ledger = handoff_->control().GetLedgerSummaries();
+  // First: who counts an older ledger after a newer one counts what is in
+  // neither twice.
   std::lock_guard<std::mutex> lock(mu_);
-  CountLedger(ledger, counted_);
+  CountLedger(handoff_->control().GetLedgerSummaries(), counted_);
   return counted_;
 }
 
