@@ -58,17 +58,16 @@ absl::StatusOr<Options> MakeOptions(const Settings& settings, char** argv,
   Options options;
   options.path = settings.handoff;
   options.label = settings.label;
-  options.state_types = {
-      {kHttp, kLowestStateVersion, settings.http_version,
-       v1::HttpConnection::descriptor()},
-      {kRooms, kLowestRoomsVersion, settings.rooms_version,
-       v1::Rooms::descriptor()},
-      // Also without --grpc and --admin, so that they can be left out of the
-      // next process's flags.
-      {kGrpc},
-      AdminEndpoint::Type(),
-      Metrics::Type(),
-      MetricsPage::Type()};
+  options.state_types = {{kHttp, kLowestStateVersion, settings.http_version,
+                          v1::HttpConnection::descriptor()},
+                         {kRooms, kLowestRoomsVersion, settings.rooms_version,
+                          v1::Rooms::descriptor()},
+                         // Also without --grpc and --admin, so that they can be
+                         // left out of the next process's flags.
+                         {kGrpc},
+                         AdminEndpoint::Type(),
+                         Metrics::Type(),
+                         MetricsPage::Type()};
   options.deadlines.staging = settings.staging_deadline;
   options.deadlines.frozen = settings.frozen_deadline;
   options.deadlines.watch = settings.watch;
@@ -101,20 +100,8 @@ absl::Status AddRooms(Handoff& handoff, Rooms& rooms) {
 }
 
 // Until the process has to end; the exit code. `grpc` may be null.
-int ServeUntilEnd(Handoff& handoff, SystemdNotifier& systemd, Service& service,
-                  GrpcService* grpc, const Settings& settings) {
-  std::atomic<bool> stopping{false};
-  Signals signals([&](int) {
-    if (stopping.exchange(true)) {
-      Log("stopping", "asked to stop again: waiting for no more answers");
-      service.EndDrain();
-      if (grpc != nullptr) grpc->EndDrain();
-      return;
-    }
-    Log("stopping", "asked to stop: draining");
-    handoff.Stop();
-  });
-
+int ServeUntilEnd(SystemdNotifier& systemd, Service& service, GrpcService* grpc,
+                  const Settings& settings) {
   const absl::StatusOr<Ended> ended = systemd.Wait();
   if (ended.ok() && *ended == Ended::kHandedOff) {
     Log("ended", "handed off");
@@ -189,6 +176,24 @@ int Main(int argc, char** argv) {
   info.limits = settings->limits;
 
   Signals::BlockInAllThreads();
+  std::atomic<bool> serving{false};
+  std::atomic<bool> stopping{false};
+  const Signals signals([&](int) {
+    if (!serving) {
+      // At once, and the predecessor goes on: if the stop waited for the
+      // take-over, it would end both.
+      Log("ended", "asked to stop before it served", Level::kWarning);
+      _exit(kFailed);
+    }
+    if (stopping.exchange(true)) {
+      Log("stopping", "asked to stop again: waiting for no more answers");
+      service.EndDrain();
+      if (grpc != nullptr) grpc->EndDrain();
+      return;
+    }
+    Log("stopping", "asked to stop: draining");
+    (*handoff)->Stop();
+  });
   const absl::StatusOr<Handoff::Shards> listeners = (*handoff)->ListenSharded(
       kHttp, settings->http, settings->sharded ? settings->workers : 1);
   if (!listeners.ok()) {
@@ -241,6 +246,7 @@ int Main(int argc, char** argv) {
     }
     return Complain(ready, "cannot take over");
   }
+  serving = true;
   service.Serve();
   if (grpc != nullptr) grpc->Serve();
   if (admin != nullptr) ready = admin->Serve();
@@ -264,8 +270,7 @@ int Main(int argc, char** argv) {
          static_cast<unsigned long long>(info.generation), addresses.c_str());
   fflush(stdout);
 
-  const int code =
-      ServeUntilEnd(**handoff, **systemd, service, grpc.get(), *settings);
+  const int code = ServeUntilEnd(**systemd, service, grpc.get(), *settings);
   // Before the loops end, which have to answer for as long as there is a
   // watchdog.
   const absl::Status told = (*systemd)->End();

@@ -171,7 +171,7 @@ int StartOrphan(Start start, Child& child) {
     Start start;
     Child* child;
     int error;
-  } between = {start, &child, 0};
+  } between = {start, &child, ECANCELED};  // if it is ended before it can tell
   constexpr size_t kStack = 256 * 1024;
   const auto stack = std::make_unique<char[]>(kStack);
   // A handler of the service's must not run in there.

@@ -217,16 +217,22 @@ absl::Status SystemdNotifier::End() {
   }
   thread_.join();
   if (outlast_ == 0) return trouble_;
-  const absl::Time deadline = MonotonicNow() + drain_;
+  const absl::Time deadline = MonotonicNow() + drain_ + kGrace;
   const UniqueFd pidfd(
       static_cast<int>(::syscall(SYS_pidfd_open, outlast_, 0)));
   // The number may be another process's by now.
-  while (pidfd && InThisUnit(outlast_)) {
+  while (pidfd && InThisUnit(outlast_) && MonotonicNow() < deadline) {
+    if (watched_) {
+      socket_->Send({{"WATCHDOG", "1"}}, absl::ZeroDuration()).IgnoreError();
+    }
+    absl::Duration wait = deadline - MonotonicNow();
+    if (watched_) wait = std::min(wait, watchdog_ / kBeats);
     pollfd polled = {pidfd.get(), POLLIN, 0};
-    const int64_t wait = absl::ToInt64Milliseconds(deadline - MonotonicNow());
-    const int ready = ::poll(
-        &polled, 1, static_cast<int>(std::clamp<int64_t>(wait, 0, INT_MAX)));
-    if (ready >= 0) break;
+    const int64_t most = absl::ToInt64Milliseconds(wait);
+    if (::poll(&polled, 1,
+               static_cast<int>(std::clamp<int64_t>(most, 1, INT_MAX))) > 0) {
+      break;
+    }
   }
   return trouble_;
 }
@@ -250,8 +256,9 @@ void SystemdNotifier::Run() {
     if (quit_) return;
     const absl::Time now = MonotonicNow();
     if (Keep(now, lock)) continue;
-    const absl::Time wake =
-        silent_ ? absl::InfiniteFuture() : std::min(next_beat_, next_status_);
+    const absl::Time wake = !silent_        ? std::min(next_beat_, next_status_)
+                            : outlast_ != 0 ? next_beat_
+                                            : absl::InfiniteFuture();
     if (wake == absl::InfiniteFuture()) {
       changed_.wait(lock);
     } else {
@@ -263,7 +270,16 @@ void SystemdNotifier::Run() {
 // What comes by the clock. Whether it did anything; the lock is released for
 // it.
 bool SystemdNotifier::Keep(absl::Time now, std::unique_lock<std::mutex>& lock) {
-  if (silent_) return false;
+  if (silent_ && outlast_ == 0) return false;
+  if (silent_) {
+    // The unit stops, and systemd hears nobody but this process.
+    if (!watched_ || now < next_beat_) return false;
+    next_beat_ = now + watchdog_ / kBeats;
+    lock.unlock();
+    socket_->Send({{"WATCHDOG", "1"}}, absl::ZeroDuration()).IgnoreError();
+    lock.lock();
+    return true;
+  }
   if (std::exchange(alive_, false)) {
     lock.unlock();
     // Where there is no room, the manager has others to read.
@@ -354,16 +370,27 @@ void SystemdNotifier::HandOver(const State& state) {
           absl::StrCat(absl::ToInt64Microseconds(drain_ + kGrace))},
          {"STATUS", absl::StrCat("handed over: ", OneLine(state.text))}});
   }
-  Send({{"MAINPID", absl::StrCat(state.peer)},
-        {"READY", "1"},
-        {"WATCHDOG", "1"},
-        {"STATUS", absl::StrCat("pid ", state.peer, " took over from pid ",
-                                ::getpid())}});
+  const std::vector<NotifySocket::Assignment> message = {
+      {"MAINPID", absl::StrCat(state.peer)},
+      {"READY", "1"},
+      {"WATCHDOG", "1"},
+      {"STATUS",
+       absl::StrCat("pid ", state.peer, " took over from pid ", ::getpid())}};
+  // Without this the manager takes our end for the unit's, and ends whoever
+  // serves. A process that stays until it is read costs nothing.
+  absl::Status told;
+  do {
+    told = socket_->Send(message, kPatience);
+  } while (absl::IsDeadlineExceeded(told) && !IsStopping());
+  Note(told);
   // Or it might hear of our end before.
   Note(socket_->Barrier(kPatience));
   // While it stops a unit it takes no new main process. Whom it stops has been
   // sent SIGTERM before it came to the barrier.
-  if (IsStopping()) outlast_ = state.peer;
+  if (!IsStopping()) return;
+  outlast_ = state.peer;
+  Send({{"EXTEND_TIMEOUT_USEC",
+         absl::StrCat(absl::ToInt64Microseconds(drain_ + kGrace))}});
 }
 
 bool SystemdNotifier::IsStopping() const {
