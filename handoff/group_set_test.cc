@@ -45,6 +45,7 @@ class Loop : public Group {
     google::protobuf::UInt64Value value;
     value.set_value(session.id());
     writer.State(value);
+    if (session.id() == refuses) writer.Refuse("version 1 has no words for it");
     return fail_snapshot ? absl::InternalError("told to fail")
                          : absl::OkStatus();
   }
@@ -75,6 +76,7 @@ class Loop : public Group {
   int thawed = 0;
   size_t released = 0;
   bool fail_snapshot = false;
+  uint64_t refuses = 0;  // a session
 
  private:
   void Run() {
@@ -309,6 +311,43 @@ TEST_F(GroupSetTest, WhatCannotMoveIsNotCalledRefused) {
       EXPECT_EQ(named.refused(), named.id() == other->id()) << named.reason();
     }
   }
+  groups_.Cancel();
+}
+
+TEST_F(GroupSetTest, WhatSnapshotRefusesStaysInThisHandoffAndMovesInTheNext) {
+  const auto refused = Open(0);
+  const auto moves = Open(0);
+  groups_.StartRound(true);
+  ASSERT_TRUE(StepDone());
+  EXPECT_EQ(Items(), 2u);
+  // It has been sent: now it becomes what the version cannot tell of.
+  loops_[0].Do([&] {
+    loops_[0].refuses = refused->id();
+    refused->Changed();
+  });
+  groups_.StartQuiesce();
+  ASSERT_TRUE(StepDone());
+  groups_.StartCut();
+  ASSERT_TRUE(StepDone());
+  std::vector<v1::KeptSession> kept;
+  for (const GroupSnapshot& snapshot : groups_.TakeSnapshots()) {
+    EXPECT_TRUE(snapshot.items.empty());
+    kept.insert(kept.end(), snapshot.kept.begin(), snapshot.kept.end());
+  }
+  ASSERT_EQ(kept.size(), 1u);
+  EXPECT_EQ(kept[0].id(), refused->id());
+  EXPECT_TRUE(kept[0].refused());
+  EXPECT_EQ(kept[0].reason(), "version 1 has no words for it");
+  const auto moved = roster_.Moved();
+  ASSERT_EQ(moved.size(), 1u);
+  EXPECT_EQ(moved.at(0), std::vector<std::shared_ptr<Session>>{moves});
+  groups_.Thaw();
+  // The next successor's version has words for it.
+  loops_[0].Do([&] { loops_[0].refuses = 0; });
+  groups_.Begin({{"t", 2}});
+  groups_.StartRound(true);
+  ASSERT_TRUE(StepDone());
+  EXPECT_EQ(Items(), 2u);
   groups_.Cancel();
 }
 

@@ -41,6 +41,10 @@ absl::StatusOr<SessionSnapshot> Roster::Peek(Group& group, Session& session,
   }
   SessionWriter writer(version);
   if (absl::Status s = group.Snapshot(session, writer); !s.ok()) return s;
+  if (!writer.refusal_.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "it is kept, so it has no state to move: ", writer.refusal_));
+  }
   SessionSnapshot snapshot;
   snapshot.version = version;
   for (const Session::Descriptor& d : session.descriptors_) {

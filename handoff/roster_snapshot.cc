@@ -51,6 +51,18 @@ void Roster::Snapshot(Group& group, Session& session, uint64_t handoff,
   bool storing;
   uint32_t version = 0;
   Copy dropped;  // without the lock
+  const auto stays = [&](absl::string_view reason, bool refused) {
+    v1::KeptSession kept;
+    kept.set_id(session.id());
+    kept.set_type(session.type());
+    kept.set_reason(Printable(reason));
+    kept.set_refused(refused);
+    sent_.erase(session.id());
+    dropped = std::exchange(copies_[session.id()], {});
+    copies_.erase(session.id());
+    kept_[session.id()] = kept;
+    out.kept.push_back(std::move(kept));
+  };
   {
     std::lock_guard<std::mutex> lock(mu_);
     if (handoff != handoff_) return;
@@ -66,19 +78,7 @@ void Roster::Snapshot(Group& group, Session& session, uint64_t handoff,
     } else if (refused_types_.count(session.type()) != 0) {
       reason = "the successor takes no sessions of this type";
     }
-    if (!reason.empty()) {
-      v1::KeptSession kept;
-      kept.set_id(session.id());
-      kept.set_type(session.type());
-      kept.set_reason(Printable(reason));
-      kept.set_refused(can_move);
-      sent_.erase(session.id());
-      dropped = std::exchange(copies_[session.id()], {});
-      copies_.erase(session.id());
-      kept_[session.id()] = kept;
-      out.kept.push_back(std::move(kept));
-      return;
-    }
+    if (!reason.empty()) return stays(reason, can_move);
     const auto it = versions_.find(session.type());
     if (it == versions_.end()) {
       out.status = absl::FailedPreconditionError(
@@ -93,6 +93,11 @@ void Roster::Snapshot(Group& group, Session& session, uint64_t handoff,
   SessionWriter writer(version);
   if (absl::Status status = group.Snapshot(session, writer); !status.ok()) {
     out.status = status;
+    return;
+  }
+  if (!writer.refusal_.empty()) {
+    std::lock_guard<std::mutex> lock(mu_);
+    if (handoff == handoff_) stays(writer.refusal_, /*refused=*/true);
     return;
   }
   GroupSnapshot::Item item;

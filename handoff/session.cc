@@ -52,6 +52,10 @@ void SessionWriter::Output(absl::string_view descriptor,
   Find(descriptor).output = std::string(bytes);
 }
 
+void SessionWriter::Refuse(absl::string_view reason) {
+  refusal_ = std::string(reason.empty() ? "cannot move" : reason);
+}
+
 absl::string_view SessionSnapshot::input(absl::string_view descriptor) const {
   for (const Bytes& b : bytes) {
     if (b.descriptor == descriptor) return b.input;

@@ -106,6 +106,9 @@ class SessionWriter {
   // not yet written.
   void Input(absl::string_view descriptor, absl::string_view bytes);
   void Output(absl::string_view descriptor, absl::string_view bytes);
+  // version() cannot tell of this session, so the successor gets nothing of it:
+  // in this handoff it stays here, as if the successor had refused it.
+  void Refuse(absl::string_view reason);
 
  private:
   friend class Roster;
@@ -119,6 +122,7 @@ class SessionWriter {
   const uint32_t version_;
   google::protobuf::Any state_;
   std::vector<Bytes> bytes_;
+  std::string refusal_;
 };
 
 // What a predecessor wrote of one session.

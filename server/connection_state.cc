@@ -33,14 +33,8 @@ void Connection::Save(uint32_t version, v1::HttpConnection* state) const {
     stream->set_offset(stream_.offset);
     stream->set_started_at(absl::ToUnixNanos(stream_.started));
   }
-  if (websocket_ != nullptr) {
-    v1::WebSocket* websocket = state->mutable_websocket();
-    if (version >= 3) {
-      SaveFrames(websocket);
-    } else {
-      state->mutable_parser();  // server_state.proto says why
-    }
-  }
+  // Where the version has none, Peer sends nothing.
+  if (websocket_ != nullptr) SaveFrames(state->mutable_websocket());
   if (version >= 2) {
     v1::Timing* timing = state->mutable_timing();
     timing->set_waiting_since(absl::ToUnixNanos(waiting_since_));

@@ -78,6 +78,11 @@ absl::Status Peer::Restore(const SessionSnapshot& snapshot) {
 absl::Status Peer::Save(SessionWriter& writer,
                         v1::HttpConnection* state) const {
   connection_->Save(writer.version(), state);
+  if (state->has_websocket() && writer.version() < 3) {
+    writer.Refuse(absl::StrCat("a WebSocket, which version ", writer.version(),
+                               " of the state does not have"));
+    return absl::OkStatus();
+  }
   writer.State(*state);
   if (!connection_->input().empty()) {
     writer.Input(kClient, connection_->input());
