@@ -1,13 +1,9 @@
 // What an operator may ask of a worker that serves, by Handoff::control().
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <future>
@@ -23,85 +19,16 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "handoff/handoff.h"
-#include "server/websocket_client_frames.h"
 #include "server/worker.h"
+#include "server/worker_client.h"
 
 namespace handoff::server {
 namespace {
 
-constexpr absl::Duration kPatience = absl::Seconds(30);
-
 // More than the kernel holds for a client that does not read.
 constexpr size_t kMuch = 24 << 20;
 
-// A client of the service, which gives up after kPatience.
-class Client {
- public:
-  explicit Client(const sockaddr_in& address)
-      : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    const timeval patience = {absl::ToInt64Seconds(kPatience), 0};
-    ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience,
-                 sizeof(patience));
-    EXPECT_EQ(::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address),
-                        sizeof(address)),
-              0)
-        << "it was refused";
-  }
-
-  void Ask(absl::string_view target) {
-    Send(absl::StrCat("GET ", target, " HTTP/1.1\r\nHost: x\r\n\r\n"));
-  }
-  void Send(absl::string_view bytes) {
-    EXPECT_EQ(::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
-              static_cast<ssize_t>(bytes.size()));
-  }
-  // Up to `end` and with it; what there is where the connection ends before.
-  std::string Until(absl::string_view end) {
-    while (!absl::StrContains(buffer_, end) && More()) {
-    }
-    const size_t at = buffer_.find(std::string(end));
-    return Take(at == std::string::npos ? at : at + end.size());
-  }
-  // As many bytes; fewer where the connection ends before.
-  std::string Bytes(size_t bytes) {
-    while (buffer_.size() < bytes && More()) {
-    }
-    return Take(bytes);
-  }
-  std::string Whoami() {
-    Ask("/whoami");
-    return Until("}\n");
-  }
-  uint64_t Id() {
-    const std::string answer = Whoami();
-    const size_t at = answer.find("\"id\":");
-    return at == std::string::npos ? 0 : strtoull(&answer[at + 5], nullptr, 10);
-  }
-  // The service has ended it; then this end does too.
-  bool Ended() {
-    char byte;
-    const bool ended = buffer_.empty() && ::read(fd_.get(), &byte, 1) == 0;
-    fd_.reset();
-    return ended;
-  }
-
- private:
-  bool More() {
-    const size_t before = buffer_.size();
-    buffer_.resize(before + (1 << 20));
-    const ssize_t n = ::read(fd_.get(), &buffer_[before], 1 << 20);
-    buffer_.resize(before + static_cast<size_t>(std::max<ssize_t>(n, 0)));
-    return n > 0;
-  }
-  std::string Take(size_t bytes) {
-    std::string taken = buffer_.substr(0, bytes);
-    buffer_.erase(0, bytes);
-    return taken;
-  }
-
-  UniqueFd fd_;
-  std::string buffer_;
-};
+using Client = WorkerClient;
 
 class WorkerControlTest : public testing::Test {
  protected:
@@ -256,12 +183,7 @@ TEST_F(WorkerControlTest, AReleasedWorkerThatAcceptsNoMoreIsNotSwitchedOn) {
 
 TEST_F(WorkerControlTest, WhatIsSaidWhileQuiescedArrivesAfterTheThaw) {
   Client client(address_);
-  client.Send(
-      "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-      "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
-  client.Send(Frame(kText, "{\"join\":\"r\",\"name\":\"x\"}"));
-  EXPECT_TRUE(absl::StrContains(client.Until("}"), "\"joined\""));
+  client.Join("r");
   for (int i = 1; i <= 100; ++i) {
     OnLoop([this] { worker_.Quiesce(); });
     ASSERT_TRUE(rooms_.Say("r", "y", absl::StrCat("said ", i)).ok());
