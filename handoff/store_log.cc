@@ -4,10 +4,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "handoff/fd/memfd.h"
@@ -170,7 +173,14 @@ absl::StatusOr<std::unique_ptr<StoreLog>> StoreLog::Compacted(
   head.made_at = made_at;
   auto log = Create(head);
   if (!log.ok()) return log.status();
-  for (const auto& [key, place] : places_) {
+  // In the order in which they were put: of descriptors with one name the first
+  // stays the first.
+  std::vector<std::pair<std::string, Place>> places(places_.begin(),
+                                                    places_.end());
+  std::sort(places.begin(), places.end(), [](const auto& a, const auto& b) {
+    return a.second.offset < b.second.offset;
+  });
+  for (const auto& [key, place] : places) {
     auto framed = ReadAt(fd_->get(), place.offset, place.bytes);
     if (!framed.ok()) return framed.status();
     (*log)->places_[key] = {(*log)->written_ + (*log)->pending_.size(),

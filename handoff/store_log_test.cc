@@ -111,9 +111,10 @@ TEST(StoreLogTest, ALogThatIsMostlyReplacedIsCompacted) {
   EXPECT_EQ(content->head.made_at, 100u);
   EXPECT_EQ(content->head.attempts, 1u);
   ASSERT_EQ(content->entries.size(), 9u);
-  for (const v1::StoredEntry& entry : content->entries) {
-    EXPECT_EQ(entry.session().record().descriptors(0).input().substr(0, 4),
-              "399x");
+  for (size_t i = 0; i < content->entries.size(); ++i) {
+    const v1::SessionRecord& record = content->entries[i].session().record();
+    EXPECT_EQ(record.descriptors(0).input().substr(0, 4), "399x");
+    EXPECT_EQ(record.id(), i + 1) << "not in the order in which they were put";
   }
   // It goes on as any log.
   (*compacted)->Put("1", Session(1, "last"));

@@ -185,7 +185,8 @@ class Adoption {
     Apply(frame, std::move(fds));
   }
 
-  // Its descriptors in the order of the record; empty where one is missing.
+  // Its descriptors in the order of the record; empty where one is missing:
+  // then the others are reset, or their clients would be told of a clean end.
   std::vector<UniqueFd> TakeDescriptors(const std::string& name,
                                         const v1::StoredSession& session) {
     std::vector<UniqueFd> fds;
@@ -196,7 +197,10 @@ class Adoption {
              !CheckDescriptor(it->second.get(), info).ok()) {
         ++it;
       }
-      if (it == range.second) return {};
+      if (it == range.second) {
+        for (const UniqueFd& fd : fds) ResetConnection(fd.get());
+        return {};
+      }
       fds.push_back(std::move(it->second));
       sessions_.erase(it);
     }
