@@ -1,5 +1,6 @@
 #include "server/rooms.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -53,6 +54,7 @@ bool Rooms::MakePlace() {
     }
   }
   if (oldest == rooms_.end()) return false;
+  while (!oldest->second.history.empty()) ForgetOldest(oldest->second);
   rooms_.erase(oldest);
   return true;
 }
@@ -69,11 +71,11 @@ absl::StatusOr<Rooms::Joined> Rooms::Join(int worker, absl::string_view name) {
     return absl::ResourceExhaustedError("there are too many rooms");
   }
   Room& room = Find(name);
-  room.used = ++last_used_;
+  Use(room);
   Seat(room, worker);
   Joined joined = {room.seq, room.topic, {}};
-  for (const Message& message : room.history) {
-    joined.history.push_back(FrameOf(name, message));
+  for (const auto& message : room.history) {
+    joined.history.push_back(FrameOf(name, *message));
   }
   return joined;
 }
@@ -104,7 +106,7 @@ absl::Status Rooms::Say(absl::string_view name, absl::string_view who,
     if (frame->size() > info_->limits.ws_max_message_bytes) {
       return absl::InvalidArgumentError("the text is too long");
     }
-    room.used = ++last_used_;
+    Use(room);
     room.seq = message.seq;
     Keep(room, std::move(message));
     to_wake = Put(room, {std::string(name), room.seq, std::move(frame)});
@@ -128,7 +130,7 @@ absl::Status Rooms::SetTopic(absl::string_view name, absl::string_view who,
   {
     std::lock_guard<std::mutex> lock(mu_);
     Room& room = Find(name);
-    room.used = ++last_used_;
+    Use(room);
     room.topic = std::string(topic);
     to_wake =
         Put(room, {std::string(name), 0,
@@ -138,15 +140,35 @@ absl::Status Rooms::SetTopic(absl::string_view name, absl::string_view who,
   return absl::OkStatus();
 }
 
+void Rooms::Use(Room& room) {
+  const bool had = with_history_.erase({room.used, &room}) > 0;
+  room.used = ++last_used_;
+  if (had) with_history_.insert({room.used, &room});
+}
+
 // The history has no gap, so one that is too long itself leaves it empty.
 void Rooms::Keep(Room& room, Message message) {
-  room.history_bytes += message.bytes();
-  room.history.push_back(std::move(message));
+  const size_t bytes = message.bytes();
+  room.history_bytes += bytes;
+  all_history_bytes_ += bytes;
+  room.history.push_back(std::make_shared<const Message>(std::move(message)));
+  with_history_.insert({room.used, &room});
   while (room.history.size() > kHistoryMessages ||
          room.history_bytes > kHistoryBytes) {
-    room.history_bytes -= room.history.front().bytes();
-    room.history.pop_front();
+    ForgetOldest(room);
   }
+  // Of the rooms that were used least lately.
+  while (all_history_bytes_ > kAllHistoryBytes) {
+    ForgetOldest(*with_history_.begin()->second);
+  }
+}
+
+void Rooms::ForgetOldest(Room& room) {
+  const size_t bytes = room.history.front()->bytes();
+  room.history_bytes -= bytes;
+  all_history_bytes_ -= bytes;
+  room.history.pop_front();
+  if (room.history.empty()) with_history_.erase({room.used, &room});
 }
 
 std::vector<int> Rooms::Put(const Room& room, Delivery delivery) {
@@ -173,54 +195,77 @@ std::vector<Delivery> Rooms::TakeInbox(int worker) {
 }
 
 v1::Rooms Rooms::Save(uint32_t version) const {
-  std::lock_guard<std::mutex> lock(mu_);
+  struct Copy {
+    std::string name;
+    uint64_t seq;
+    uint64_t used;
+    std::string topic;
+    std::vector<std::shared_ptr<const Message>> history;
+  };
+  // It is saved while clients talk too: they wait for no more than this.
+  std::vector<Copy> copies;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    copies.reserve(rooms_.size());
+    for (const auto& [name, room] : rooms_) {
+      copies.push_back({name,
+                        room.seq,
+                        room.used,
+                        room.topic,
+                        {room.history.begin(), room.history.end()}});
+    }
+  }
   v1::Rooms state;
-  for (const auto& [name, room] : rooms_) {
+  for (const Copy& room : copies) {
     v1::Room* saved = state.add_rooms();
-    saved->set_name(name);
+    saved->set_name(room.name);
     saved->set_seq(room.seq);
     saved->set_used(room.used);
     if (version >= 2) saved->set_topic(room.topic);
-    for (const Message& message : room.history) {
+    for (const auto& message : room.history) {
       v1::Message* said = saved->add_history();
-      said->set_seq(message.seq);
-      said->set_name(message.name);
-      said->set_text(message.text);
-      said->set_pid(message.pid);
-      said->set_label(message.label);
+      said->set_seq(message->seq);
+      said->set_name(message->name);
+      said->set_text(message->text);
+      said->set_pid(message->pid);
+      said->set_label(message->label);
     }
   }
   return state;
 }
 
 absl::Status Rooms::Restore(uint32_t version, const v1::Rooms& state) {
-  std::lock_guard<std::mutex> lock(mu_);
-  std::map<std::string, Room, std::less<>> rooms;
-  uint64_t last_used = 0;
   for (const v1::Room& saved : state.rooms()) {
-    Room& room = rooms[saved.name()];
-    room.seq = saved.seq();
-    room.used = saved.used();
-    last_used = std::max(last_used, room.used);
-    if (version >= 2) room.topic = saved.topic();
     uint64_t seq = saved.seq() - static_cast<uint64_t>(saved.history_size());
     for (const v1::Message& said : saved.history()) {
       if (said.seq() != ++seq) {
         return absl::InvalidArgumentError(absl::StrCat(
             "the history of a room has a gap before message ", said.seq()));
       }
+    }
+  }
+  std::lock_guard<std::mutex> lock(mu_);
+  auto before = std::exchange(rooms_, {});
+  with_history_.clear();
+  all_history_bytes_ = 0;
+  last_used_ = 0;
+  for (const v1::Room& saved : state.rooms()) {
+    Room& room = rooms_[saved.name()];
+    room.seq = saved.seq();
+    room.used = saved.used();
+    last_used_ = std::max(last_used_, room.used);
+    if (version >= 2) room.topic = saved.topic();
+    for (const v1::Message& said : saved.history()) {
       Keep(room,
            {said.seq(), said.name(), said.text(), said.pid(), said.label()});
     }
   }
-  for (auto& [name, room] : rooms_) {
+  for (auto& [name, room] : before) {
     if (room.size == 0) continue;
-    Room& kept = rooms[name];
+    Room& kept = rooms_[name];
     kept.members = std::move(room.members);
     kept.size = room.size;
   }
-  rooms_ = std::move(rooms);
-  last_used_ = last_used;
   return absl::OkStatus();
 }
 

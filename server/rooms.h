@@ -8,7 +8,9 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -23,10 +25,15 @@ namespace handoff::server {
 inline constexpr uint32_t kLowestRoomsVersion = 1;
 inline constexpr uint32_t kHighestRoomsVersion = 2;
 
-// What a room keeps for those who join: the last messages, at most so many and
-// with texts and names of at most so many bytes.
+// What a room keeps for those who join: the last messages, at most so many, and
+// of at most so many bytes.
 inline constexpr size_t kHistoryMessages = 100;
 inline constexpr size_t kHistoryBytes = 128 * 1024;
+// What all rooms keep together: the blackout is as long as it takes to move
+// that, and clients decide how many rooms there are. Beside it the state has at
+// most 300 bytes for each room; with 1000 rooms all is below the mebibyte that
+// may be kept for a crash.
+inline constexpr size_t kAllHistoryBytes = 512 * 1024;
 
 // One thing for everybody in a room, as it is written to each.
 struct Delivery {
@@ -93,13 +100,16 @@ class Rooms {
     int64_t pid = 0;
     std::string label;
 
-    size_t bytes() const { return name.size() + text.size() + label.size(); }
+    // At least as many as v1::Message needs.
+    size_t bytes() const {
+      return name.size() + text.size() + label.size() + 40;
+    }
   };
   struct Room {
     uint64_t seq = 0;
     uint64_t used = 0;
     std::string topic;
-    std::deque<Message> history;
+    std::deque<std::shared_ptr<const Message>> history;
     size_t history_bytes = 0;
     std::vector<uint32_t> members;  // by worker
     size_t size = 0;                // their sum
@@ -113,7 +123,9 @@ class Rooms {
   Room& Find(absl::string_view name);
   bool MakePlace();
   void Seat(Room& room, int worker);
+  void Use(Room& room);
   void Keep(Room& room, Message message);
+  void ForgetOldest(Room& room);
   // Returns the workers to wake.
   std::vector<int> Put(const Room& room, Delivery delivery);
   void Wake(const std::vector<int>& workers);
@@ -125,6 +137,9 @@ class Rooms {
   // Sorted, so that what has not changed is saved as the same bytes.
   std::map<std::string, Room, std::less<>> rooms_;
   uint64_t last_used_ = 0;
+  // Those that have a history, with their `used`.
+  std::set<std::pair<uint64_t, Room*>> with_history_;
+  size_t all_history_bytes_ = 0;
   std::vector<Worker> workers_;
 };
 

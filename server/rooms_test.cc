@@ -1,5 +1,6 @@
 #include "server/rooms.h"
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <thread>
@@ -90,13 +91,72 @@ TEST_F(RoomsTest, TheHistoryIsBoundedInBytesAndHasNoGap) {
   ASSERT_TRUE(rooms_.Join(0, "a").ok());
   for (int i = 0; i < 3; ++i) {
     ASSERT_TRUE(
-        rooms_.Say("a", "x", std::string(kHistoryBytes / 2 - 10, 'x')).ok());
+        rooms_.Say("a", "x", std::string(kHistoryBytes / 2 - 50, 'x')).ok());
   }
   EXPECT_EQ(History("a"), Seqs({2, 3}));
   ASSERT_TRUE(rooms_.Say("a", "x", std::string(kHistoryBytes, 'x')).ok());
   EXPECT_EQ(History("a"), Seqs());
   ASSERT_TRUE(rooms_.Say("a", "x", "small").ok());
   EXPECT_EQ(History("a"), Seqs({5}));
+}
+
+TEST_F(RoomsTest, TheLeastLatelyUsedRoomMakesPlaceForAnothersHistory) {
+  Rooms rooms(Info(), 6);
+  rooms.SetWake(rooms.AddWorker(), [] {});
+  const std::string half(kHistoryBytes / 2 - 50, 'x');
+  for (const char* room : {"a", "b", "c", "d", "e"}) {
+    ASSERT_TRUE(rooms.Join(0, room).ok());
+    ASSERT_TRUE(rooms.Say(room, "x", half).ok());
+    ASSERT_TRUE(rooms.Say(room, "x", half).ok());
+    ASSERT_TRUE(rooms.SetTopic("a", "x", "is used").ok());
+  }
+  EXPECT_EQ(rooms.Join(0, "b")->history.size(), 0u);
+  for (const char* room : {"a", "c", "d", "e"}) {
+    EXPECT_EQ(rooms.Join(0, room)->history.size(), 2u) << room;
+  }
+  ASSERT_TRUE(rooms.Say("b", "x", std::string(100, 'x')).ok());
+  EXPECT_EQ(rooms.Join(0, "a")->history.size(), 1u) << "it is the oldest now";
+  const auto joined = rooms.Join(0, "b");
+  ASSERT_EQ(joined->history.size(), 1u);
+  EXPECT_TRUE(absl::StrContains(joined->history[0], "\"seq\":3,"));
+  // A room that is forgotten takes its history along.
+  for (int i = 0; i < 20; ++i) {
+    const std::string room = absl::StrCat("room ", i);
+    ASSERT_TRUE(rooms.Join(0, room).ok());
+    ASSERT_TRUE(rooms.Say(room, "x", half).ok());
+    rooms.Leave(0, room);
+  }
+}
+
+// Whatever clients do, all of it can be kept for a crash and moves quickly.
+TEST_F(RoomsTest, TheLargestStateStaysBelowAMebibyte) {
+  constexpr int kMost = 1000;  // the flag's default
+  for (const size_t text : {0, 20, 60'000}) {
+    Rooms rooms(Info(), kMost);
+    rooms.SetWake(rooms.AddWorker(), [] {});
+    for (int i = 0; i < kMost; ++i) {
+      std::string room = absl::StrCat(i);
+      room.resize(128, 'r');
+      ASSERT_TRUE(rooms.Join(0, room).ok());
+      ASSERT_TRUE(rooms.SetTopic(room, "x", std::string(128, 't')).ok());
+      for (int n = text < 100 ? 100 : 2; n > 0; --n) {
+        ASSERT_TRUE(rooms.Say(room, "x", std::string(text, 'x')).ok());
+      }
+      rooms.TakeInbox(0);
+    }
+    const auto began = std::chrono::steady_clock::now();
+    const v1::Rooms state = rooms.Save(kHighestRoomsVersion);
+    const std::chrono::duration<double, std::milli> saved =
+        std::chrono::steady_clock::now() - began;
+    EXPECT_LT(state.ByteSizeLong(), 1024u * 1024 - 4096) << text;
+    EXPECT_GT(state.ByteSizeLong(), 400u * 1024) << text;
+    Rooms next(Info(), kMost);
+    ASSERT_TRUE(next.Restore(kHighestRoomsVersion, state).ok());
+    printf("texts of %zu: %zu bytes, saved in %.2f ms\n", text,
+           state.ByteSizeLong(), saved.count());
+    EXPECT_EQ(next.Save(kHighestRoomsVersion).SerializeAsString(),
+              state.SerializeAsString());
+  }
 }
 
 TEST_F(RoomsTest, ATextThatIsTooLongWrittenOutTakesNoNumber) {
