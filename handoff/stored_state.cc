@@ -105,7 +105,11 @@ class Adoption {
       } else if (entry.has_named()) {
         named_.push_back(std::move(*entry.mutable_named()));
       } else if (entry.has_blob()) {
-        blobs_[entry.blob().name()] = std::move(*entry.mutable_blob());
+        if (entry.blob().has_value()) {
+          blobs_[entry.blob().name()] = std::move(*entry.mutable_blob());
+        } else {
+          blobs_.erase(entry.blob().name());
+        }
       } else if (entry.has_session()) {
         stored_[entry.session().record().id()] =
             std::move(*entry.mutable_session());

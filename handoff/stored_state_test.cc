@@ -247,6 +247,17 @@ TEST_F(StoredStateTest, OfTwoLogsTheLastOneCounts) {
   EXPECT_EQ(stored->head.made_at, 2u);
 }
 
+TEST_F(StoredStateTest, ABlobThatWasLeftOutLaterIsNotAdopted) {
+  v1::StoredEntry blob;
+  blob.mutable_blob()->set_name("total");
+  blob.mutable_blob()->mutable_value()->set_value("x");
+  Put("blob", blob);
+  blob.mutable_blob()->clear_value();
+  Put("left out", blob);
+  GiveLog();
+  EXPECT_EQ(Take()->inventory.blobs().count("total"), 0u);
+}
+
 // Whatever a log says that is whole: nothing crashes, nothing is left open, and
 // every session has all of its descriptors.
 TEST_F(StoredStateTest, AnyLogIsSurvived) {
@@ -263,6 +274,7 @@ TEST_F(StoredStateTest, AnyLogIsSurvived) {
     for (uint64_t id = 1; id <= 3; ++id) AddSession(id);
     v1::StoredEntry blob;
     blob.mutable_blob()->set_name("total");
+    blob.mutable_blob()->mutable_value()->set_value("x");
     Put("blob", blob);
     v1::StoredEntry process;
     process.mutable_process()->add_writes()->set_name("chat");

@@ -185,6 +185,11 @@ void Storing::StoreBlobs() {
       if (said_.insert("blob " + blob.name).second) {
         Note(absl::StrCat("blob \"", blob.name, "\" is not stored: ", why));
       }
+      // Nor is an earlier one, of which everything else has moved on.
+      blobs_.erase(blob.name);
+      v1::StoredEntry tombstone;
+      tombstone.mutable_blob()->set_name(blob.name);
+      log_->Erase("blob " + blob.name, tombstone);
       continue;
     }
     std::string bytes = value->SerializeAsString();
