@@ -11,9 +11,10 @@ absl::StatusOr<Rooms::Joined> ChatDesk::Join(absl::string_view room,
   return joined;
 }
 
-void ChatDesk::Rejoin(absl::string_view room, RoomMember* member) {
-  rooms_->Rejoin(worker_, room);
+Rooms::Joined ChatDesk::Rejoin(absl::string_view room, uint64_t last_seq,
+                               RoomMember* member) {
   members_[room].push_back(member);
+  return rooms_->Rejoin(worker_, room, last_seq);
 }
 
 void ChatDesk::Leave(absl::string_view room, RoomMember* member) {

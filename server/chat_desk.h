@@ -33,7 +33,8 @@ class ChatDesk {
   // The codes of Rooms. `member` is borrowed until it leaves.
   absl::StatusOr<Rooms::Joined> Join(absl::string_view room,
                                      RoomMember* member);
-  void Rejoin(absl::string_view room, RoomMember* member);
+  Rooms::Joined Rejoin(absl::string_view room, uint64_t last_seq,
+                       RoomMember* member);
   void Leave(absl::string_view room, RoomMember* member);
 
   // Hands out what is in this worker's inbox.

@@ -157,8 +157,10 @@ absl::Status ChatMember::Restore(const v1::WebSocket& state) {
       return absl::InvalidArgumentError(
           "a client is in a room twice, or in too many");
     }
-    seats_.push_back({seat.room(), seat.name(), seat.last_seq()});
-    desk_->Rejoin(seat.room(), this);
+    const Rooms::Joined joined =
+        desk_->Rejoin(seat.room(), seat.last_seq(), this);
+    seats_.push_back({seat.room(), seat.name(), joined.seq});
+    for (const std::string& frame : joined.history) client_->SendFrame(frame);
   }
   return absl::OkStatus();
 }

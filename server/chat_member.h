@@ -49,7 +49,10 @@ class ChatMember final : private RoomMember {
   void LeaveAll();
 
   void Save(v1::WebSocket* state) const;
-  // For one that is in no room. INVALID_ARGUMENT
+  // For one that is in no room. The client is sent what was said since: there
+  // is something only where this process goes on with it after a crash. A
+  // successor may find something while it is given the state; before it serves,
+  // it is given that of all who were told more. INVALID_ARGUMENT
   absl::Status Restore(const v1::WebSocket& state);
 
  private:

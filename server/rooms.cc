@@ -54,7 +54,7 @@ bool Rooms::MakePlace() {
     }
   }
   if (oldest == rooms_.end()) return false;
-  while (!oldest->second.history.empty()) ForgetOldest(oldest->second);
+  ForgetHistory(oldest->second);
   rooms_.erase(oldest);
   return true;
 }
@@ -80,9 +80,21 @@ absl::StatusOr<Rooms::Joined> Rooms::Join(int worker, absl::string_view name) {
   return joined;
 }
 
-void Rooms::Rejoin(int worker, absl::string_view name) {
+Rooms::Joined Rooms::Rejoin(int worker, absl::string_view name,
+                            uint64_t last_seq) {
   std::lock_guard<std::mutex> lock(mu_);
-  Seat(Find(name), worker);
+  Room& room = Find(name);
+  Seat(room, worker);
+  if (room.seq < last_seq) {
+    ForgetHistory(room);  // which would have a gap
+    room.seq = last_seq;
+  }
+  Joined joined = {room.seq, room.topic, {}};
+  for (const auto& message : room.history) {
+    if (message->seq <= last_seq) continue;
+    joined.history.push_back(FrameOf(name, *message));
+  }
+  return joined;
 }
 
 void Rooms::Leave(int worker, absl::string_view name) {
@@ -169,6 +181,10 @@ void Rooms::ForgetOldest(Room& room) {
   all_history_bytes_ -= bytes;
   room.history.pop_front();
   if (room.history.empty()) with_history_.erase({room.used, &room});
+}
+
+void Rooms::ForgetHistory(Room& room) {
+  while (!room.history.empty()) ForgetOldest(room);
 }
 
 std::vector<int> Rooms::Put(const Room& room, Delivery delivery) {

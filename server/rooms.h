@@ -74,8 +74,11 @@ class Rooms {
   // One more member at `worker`. RESOURCE_EXHAUSTED where there are too many
   // rooms.
   absl::StatusOr<Joined> Join(int worker, absl::string_view room);
-  // The same for one that was there in another process.
-  void Rejoin(int worker, absl::string_view room);
+  // The same for one that was there in another process, or here, and was sent
+  // all up to `last_seq`: the history is what was said after that. Where this
+  // process does not know the room, or has an older state of it, its numbers go
+  // on there.
+  Joined Rejoin(int worker, absl::string_view room, uint64_t last_seq);
   void Leave(int worker, absl::string_view room);
 
   // To all in the room, of whom there is one. INVALID_ARGUMENT where it would
@@ -126,6 +129,7 @@ class Rooms {
   void Use(Room& room);
   void Keep(Room& room, Message message);
   void ForgetOldest(Room& room);
+  void ForgetHistory(Room& room);
   // Returns the workers to wake.
   std::vector<int> Put(const Room& room, Delivery delivery);
   void Wake(const std::vector<int>& workers);

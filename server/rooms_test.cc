@@ -189,7 +189,7 @@ TEST_F(RoomsTest, GoOnInAnotherProcess) {
   const int worker = next.AddWorker();
   next.SetWake(worker, [] {});
   ASSERT_TRUE(next.Restore(2, rooms_.Save(2)).ok());
-  next.Rejoin(worker, "a");
+  next.Rejoin(worker, "a", 1);
   // Once more, as what was said meanwhile is in it.
   ASSERT_TRUE(rooms_.Say("a", "x", "2").ok());
   ASSERT_TRUE(next.Restore(2, rooms_.Save(2)).ok());
@@ -213,7 +213,7 @@ TEST_F(RoomsTest, AnOlderReleaseKeepsWhatItKnows) {
   const int worker = older.AddWorker();
   older.SetWake(worker, [] {});
   ASSERT_TRUE(older.Restore(1, rooms_.Save(1)).ok());
-  older.Rejoin(worker, "a");
+  older.Rejoin(worker, "a", 5);
   EXPECT_EQ(older.Save(1).rooms(0).topic(), "");
   ASSERT_TRUE(older.Say("a", "y", "5").ok());
   ASSERT_TRUE(rooms_.Restore(1, older.Save(1)).ok());
@@ -221,6 +221,37 @@ TEST_F(RoomsTest, AnOlderReleaseKeepsWhatItKnows) {
   EXPECT_EQ(joined->seq, 6u);
   EXPECT_EQ(joined->history.size(), 6u);
   EXPECT_EQ(joined->topic, "") << "version 1 has none";
+}
+
+TEST_F(RoomsTest, WhoComesBackIsGivenWhatWasSaidMeanwhile) {
+  ASSERT_TRUE(rooms_.Join(0, "a").ok());
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(rooms_.Say("a", "x", absl::StrCat(i)).ok());
+  }
+  const Rooms::Joined joined = rooms_.Rejoin(1, "a", 3);
+  EXPECT_EQ(joined.seq, 5u);
+  ASSERT_EQ(joined.history.size(), 2u);
+  EXPECT_TRUE(absl::StrContains(joined.history[0], "\"seq\":4,"));
+  EXPECT_TRUE(absl::StrContains(joined.history[1], "\"seq\":5,"));
+  Inbox(1);
+  ASSERT_TRUE(rooms_.Say("a", "x", "6").ok());
+  EXPECT_EQ(Inbox(1), Seqs({6}));
+}
+
+// It was forgotten meanwhile, or what is known of it is older than the member.
+TEST_F(RoomsTest, ARoomsNumbersGoOnBehindThatOfWhoComesBack) {
+  ASSERT_TRUE(rooms_.Join(0, "a").ok());
+  ASSERT_TRUE(rooms_.Say("a", "x", "1").ok());
+  Inbox(0);
+  for (const char* room : {"a", "b"}) {
+    const Rooms::Joined joined = rooms_.Rejoin(0, room, 300);
+    EXPECT_EQ(joined.seq, 300u);
+    EXPECT_EQ(joined.history.size(), 0u);
+    ASSERT_TRUE(rooms_.Say(room, "x", "next").ok());
+    EXPECT_EQ(Inbox(0), Seqs({301}));
+    EXPECT_EQ(History(room), Seqs({301}));
+  }
+  EXPECT_TRUE(rooms_.Restore(2, rooms_.Save(2)).ok()) << "there is a gap";
 }
 
 TEST_F(RoomsTest, AHistoryWithAGapIsRefused) {

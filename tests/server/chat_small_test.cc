@@ -1,4 +1,4 @@
-// The chat on its way to an older release, and back.
+// The chat on its way to an older release, and back; and after a crash.
 
 #include <signal.h>
 
@@ -41,6 +41,47 @@ constexpr char kHandshake[] =
     "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 constexpr char kJoined[] = "\x81\x16{\"joined\":\"r\",\"seq\":0}";
+
+// A text frame's.
+std::string ReadText(Client& client) {
+  const std::string head = client.Read(2);
+  if (head.size() < 2 || head[0] != '\x81') return "no text frame: " + head;
+  return client.Read(static_cast<unsigned char>(head[1]));
+}
+
+// Members come back one after the other, and those that are there talk.
+TEST_F(ChatSmallTest, WhoComesBackFromASuccessorThatCrashedMissesNothing) {
+  constexpr int kClients = 600;
+  constexpr int kSay = 20;
+  Start({"--watch=60s"});
+  const pid_t first = serving();
+  {
+    std::vector<Client> clients;
+    for (int i = 0; i < kClients; ++i) {
+      clients.emplace_back(line());
+      clients[i].Send(kHandshake);
+      ASSERT_EQ(clients[i].ReadResponse().status, 101);
+      clients[i].Send(Masked("{\"join\":\"r\",\"name\":\"x\"}"));
+      ASSERT_EQ(clients[i].Read(sizeof(kJoined) - 1), kJoined);
+    }
+    Start({"--watch=60s"});
+    ASSERT_EQ(kill(serving(), SIGSTOP), 0);
+    for (int i = 0; i < kSay; ++i) {
+      Client& client = clients[i * (kClients / kSay)];
+      client.Send(Masked("{\"say\":\"x\"}"));
+      client.AwaitSent();
+    }
+    ASSERT_EQ(kill(serving(), SIGKILL), 0);
+    for (int i = 0; i < kClients; ++i) {
+      for (int seq = 1; seq <= kSay; ++seq) {
+        const std::string text = ReadText(clients[i]);
+        ASSERT_TRUE(absl::StrContains(text, absl::StrCat("\"seq\":", seq, ",")))
+            << "client " << i << " was told " << text << " in place of " << seq;
+      }
+    }
+  }
+  kill(first, SIGTERM);
+}
 
 TEST_F(ChatSmallTest, WhoCannotMoveIsToldToComeToTheNewProcess) {
   Start({"--watch=60s"});
