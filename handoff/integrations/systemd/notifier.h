@@ -39,7 +39,8 @@ namespace handoff {
 // every group's loop answers.
 //
 // What a thread of this object has to tell waits for a manager that does not
-// read, up to 5 s for each message; keepalives do not wait. No event does.
+// read, up to 5 s for each message; MAINPID= for as long as it takes, or until
+// this process is stopped. Keepalives do not wait, nor does any event.
 //
 // Thread-safety: Install() to Serve() and Wait() to End() from one thread.
 class SystemdNotifier : public Observer {
@@ -62,9 +63,10 @@ class SystemdNotifier : public Observer {
   // `handoff` until End().
   void Serve(Handoff& handoff);
 
-  // As Handoff::Wait(). When it returns, systemd has worked through everything
-  // that it had to know before this process exits, the new main process among
-  // it, or has not read for 10 s.
+  // As Handoff::Wait(). When it returns, systemd has been told of the new main
+  // process, where there is one, or this process was stopped: without that, the
+  // end of this one would end the other. Everything else that it had to know it
+  // has worked through, or has not read for 5 s.
   absl::StatusOr<Ended> Wait();
 
   // Before the Handoff is destroyed, as the last thing before the exit. Where
