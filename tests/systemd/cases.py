@@ -291,9 +291,8 @@ def await_stored():
     """
     markers = []
     for _ in range(3):
-        before = kept_descriptors()
         markers.append(Kept())
-        await_that("a connection in the store", lambda: kept_descriptors() > before)
+        await_that("a connection in the store", markers[-1].is_stored)
     return markers
 
 

@@ -145,6 +145,17 @@ def whoami(connection=None):
     return json.loads(get("/whoami", connection))
 
 
+def socket_inode(port, peer_port):
+    """Of the connection between two ports on 127.0.0.1: the end that has `port`."""
+    with open("/proc/net/tcp") as table:
+        for line in list(table)[1:]:
+            fields = line.split()
+            ports = [int(address.split(":")[1], 16) for address in fields[1:3]]
+            if ports == [port, peer_port]:
+                return fields[9]
+    raise Failed(f"no connection from port {peer_port} to {port}")
+
+
 class Kept:
     """A connection that is kept."""
 
@@ -154,6 +165,20 @@ class Kept:
 
     def whoami(self):
         return whoami(self.connection)
+
+    def is_stored(self):
+        """Whether systemd has the service's end of it.
+
+        How many descriptors it has in all says less: logs and probes come and go.
+        """
+        inode = socket_inode(PORT, self.connection.sock.getsockname()[1])
+        for fd in os.listdir("/proc/1/fd"):
+            try:
+                if os.readlink(f"/proc/1/fd/{fd}") == f"socket:[{inode}]":
+                    return True
+            except FileNotFoundError:
+                pass  # closed meanwhile
+        return False
 
     def close(self):
         """Or a process that stops waits for us to."""
