@@ -318,7 +318,13 @@ bool Giving::AddSnapshots(absl::Time now) {
 }
 
 void Giving::SendBatches(absl::Time now) {
-  for (OutgoingFrame& batch : builder_.Take()) {
+  absl::StatusOr<std::vector<OutgoingFrame>> batches = builder_.Take();
+  if (!batches.ok()) {
+    machine_->Abort(v1::Abort::SNAPSHOT,
+                    std::string(batches.status().message()), now);
+    return;
+  }
+  for (OutgoingFrame& batch : *batches) {
     machine_->AddBatch(std::move(batch), now);
   }
 }

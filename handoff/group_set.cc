@@ -130,7 +130,11 @@ class GroupSet::Member : public GroupHandle {
               "Snapshot changes sessions without end");
         }
         for (const auto& session : changed) {
-          Snapshot(*session, *steps, snapshot);
+          Snapshot(*session, *steps, /*frozen=*/true, snapshot);
+          if (snapshot.items.size() < kLiveSlice) continue;
+          // On its way while this thread writes down the next ones.
+          steps->Deliver(std::exchange(snapshot, {}), /*last=*/false);
+          set_->wake_();
         }
       }
       Reach(set_->seam_, "hook", "cut");
@@ -200,9 +204,10 @@ class GroupSet::Member : public GroupHandle {
     }
   }
 
-  void Snapshot(Session& session, const Steps& steps, GroupSnapshot& out) {
+  void Snapshot(Session& session, const Steps& steps, bool frozen,
+                GroupSnapshot& out) {
     Reach(set_->seam_, "hook", "snapshot");
-    set_->roster_->Snapshot(*group_, session, steps.handoff, out);
+    set_->roster_->Snapshot(*group_, session, steps.handoff, frozen, out);
   }
 
   void Slice(std::shared_ptr<Steps> steps,
@@ -211,8 +216,9 @@ class GroupSet::Member : public GroupHandle {
     if (steps->over()) return;
     const size_t to = std::min(from + kLiveSlice, sessions->size());
     GroupSnapshot snapshot;
+    snapshot.items.reserve(to - from);
     for (size_t i = from; i < to; ++i) {
-      Snapshot(*(*sessions)[i], *steps, snapshot);
+      Snapshot(*(*sessions)[i], *steps, /*frozen=*/false, snapshot);
     }
     const bool last = to == sessions->size();
     steps->Deliver(std::move(snapshot), last);

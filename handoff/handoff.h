@@ -52,8 +52,9 @@ enum class Ended {
 class Handoff {
  public:
   // Meets the predecessor at options.path (or on the socket that the parent
-  // left to us in HANDOFF_SOCKET_FD) and receives everything up to PreCopied;
-  // where nobody listens, starts fresh (in a rehearsal: NOT_FOUND).
+  // left to us in HANDOFF_SOCKET_FD) and receives everything that has a name;
+  // sessions come behind that, on a thread of the library's. Where nobody
+  // listens, starts fresh (in a rehearsal: NOT_FOUND).
   //
   // INVALID_ARGUMENT     the options: path, names, ranges; or what the
   //                      predecessor sends makes no sense
@@ -138,8 +139,11 @@ class Handoff {
   // One for each event loop. Before TakeSessions().
   virtual GroupHandle* Register(Group* group) = 0;
 
-  // Restores every session of the type. OK also where some were refused by the
-  // receiver. Sessions of a type that nobody takes stay with the predecessor.
+  // Restores every session of the type, as they arrive: the predecessor sends
+  // them meanwhile. OK also where some were refused by the receiver. Sessions of
+  // a type that nobody takes stay with the predecessor. An error of the handoff
+  // (codes as Start()) ends it, as one in Start() does; what had been restored
+  // was dropped.
   virtual absl::Status TakeSessions(absl::string_view type,
                                     SessionReceiver* receiver) = 0;
 

@@ -101,7 +101,8 @@ class Link {
       absl::StatusOr<IncomingFrame> frame = channel_.Receive();
       if (frame.ok()) {
         Reach(seam_, "received", BodyName(frame->frame), channel_.fd());
-        machine.OnFrame(frame->frame, std::move(frame->descriptors), now);
+        machine.OnFrame(std::move(frame->frame), std::move(frame->descriptors),
+                        now);
         return true;
       }
       switch (frame.status().code()) {
@@ -136,11 +137,16 @@ class Link {
     std::vector<int> fds;
     fds.reserve(next->descriptors.size());
     for (const SharedFd& fd : next->descriptors) fds.push_back(fd->get());
-    const absl::Status status = channel_.Send(next->frame, fds);
+    const absl::Status status =
+        channel_.Send(next->frame, fds, next->described);
     if (status.ok()) {
       Reach(seam_, "sent", BodyName(next->frame), channel_.fd());
       machine.OnSent(now);
       return true;
+    }
+    // What was found out of them stays true, however often it is tried.
+    if (static_cast<size_t>(next->frame.descriptors_size()) == fds.size()) {
+      next->described = fds.size();
     }
     switch (status.code()) {
       case absl::StatusCode::kUnavailable:

@@ -50,7 +50,7 @@ struct Event {
 // "started", "pre-copied", ...
 absl::string_view EventKindName(Event::Kind kind);
 
-// Told of events, in order, from the library's thread or from a caller of
+// Told of events, in order, from threads of the library or from a caller of
 // Start() or Ready(); never from two threads at once. Must not block: a handoff
 // waits for it. Must not call the Handoff that it observes.
 class Observer {

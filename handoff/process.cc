@@ -1,5 +1,6 @@
 #include "handoff/process.h"
 
+#include <algorithm>
 #include <future>
 #include <system_error>
 #include <utility>
@@ -81,15 +82,13 @@ absl::Status Process::RestoreBlobValue(const std::string& name) {
 
 GroupHandle* Process::Register(Group* group) { return groups_.Register(group); }
 
-absl::Status Process::Restore(uint64_t id, StagedInventory::Session& staged,
+absl::Status Process::Restore(StagedInventory::Arrival& arrival,
                               SessionReceiver* receiver) {
-  auto snapshot = DecodeSession(staged, VersionOf(staged.record.type()),
-                                options_.limits);
+  auto snapshot = reader_.Read(arrival, VersionOf(arrival.type));
   if (!snapshot.ok()) return snapshot.status();
   // A crash is no handoff.
   std::shared_ptr<Session> session = roster_.Receive(
-      staged.record, staged.descriptors,
-      staged.record.handoffs() + (taking_ != nullptr ? 1 : 0));
+      arrival, arrival.handoffs + (taking_ != nullptr ? 1 : 0));
   Reach(options_.fault_seam, "hook", "restore");
   absl::Status status = receiver->Restore(session, *snapshot);
   if (status.ok() && roster_.GroupOf(*session) < 0) {
@@ -100,8 +99,31 @@ absl::Status Process::Restore(uint64_t id, StagedInventory::Session& staged,
     roster_.Forget(*session);
     return status;
   }
-  taken_[id] = {std::move(session), receiver};
+  taken_[arrival.id] = {std::move(session), receiver};
   return absl::OkStatus();
+}
+
+void Process::RestoreOrRefuse(StagedInventory::Arrival& arrival,
+                              SessionReceiver* receiver) {
+  const absl::Status status = Restore(arrival, receiver);
+  if (!status.ok()) refused_[arrival.id] = std::string(status.message());
+}
+
+void Process::ForgetGone(const std::vector<uint64_t>& gone) {
+  for (const uint64_t id : gone) {
+    refused_.erase(id);
+    const auto it = taken_.find(id);
+    if (it != taken_.end()) {
+      Drop(it->second);
+      taken_.erase(it);
+      continue;
+    }
+    for (auto& [type, arrivals] : waiting_) {
+      arrivals.erase(std::remove_if(arrivals.begin(), arrivals.end(),
+                                    [id](const auto& a) { return a.id == id; }),
+                     arrivals.end());
+    }
+  }
 }
 
 absl::Status Process::TakeSessions(absl::string_view type,
@@ -109,42 +131,63 @@ absl::Status Process::TakeSessions(absl::string_view type,
   if (absl::Status s = CheckType(type); !s.ok()) {
     return Noted("session", type, s);
   }
-  if (!receivers_.emplace(std::string(type), receiver).second) {
+  const std::string name(type);
+  if (!receivers_.emplace(name, receiver).second) {
     return absl::AlreadyExistsError(
         absl::StrCat("sessions of type \"", type, "\" are taken already"));
   }
-  if (inherited() == nullptr) return absl::OkStatus();
-  for (auto& [id, staged] : inherited()->sessions()) {
-    if (staged.record.type() != type) continue;
-    const absl::Status status = Restore(id, staged, receiver);
-    if (!status.ok()) refused_[id] = std::string(status.message());
+  for (StagedInventory::Arrival& arrival : waiting_[name]) {
+    RestoreOrRefuse(arrival, receiver);
   }
-  return absl::OkStatus();
+  waiting_.erase(name);
+  return RestoreStaged();
+}
+
+absl::Status Process::RestoreStaged() {
+  while (inherited() != nullptr && staging_.ok()) {
+    absl::StatusOr<StagedInventory::SessionChanges> changes =
+        taking_ != nullptr ? taking_->NextStaged()
+                           : inherited()->TakeSessionChanges();
+    if (!changes.ok()) {
+      staging_ = changes.status();
+      DropTaken();
+      if (rehearsal_ != nullptr) staging_ = EndRehearsal(staging_);
+      break;
+    }
+    if (changes->arrived.empty() && changes->gone.empty()) break;
+    for (StagedInventory::Arrival& arrival : changes->arrived) {
+      const auto receiver = receivers_.find(arrival.type);
+      if (receiver != receivers_.end()) {
+        RestoreOrRefuse(arrival, receiver->second);
+      } else {
+        waiting_[arrival.type].push_back(std::move(arrival));
+      }
+    }
+    ForgetGone(changes->gone);
+  }
+  reader_.Close();
+  return staging_;
 }
 
 absl::Status Process::ApplyChanges() {
   StagedInventory& inventory = taking_->inventory();
-  const StagedInventory::Changes changes = inventory.TakeChanges();
-  for (const uint64_t id : changes.gone) {
-    const auto it = taken_.find(id);
-    if (it == taken_.end()) continue;
-    Drop(it->second);
-    taken_.erase(it);
-  }
-  for (const uint64_t id : changes.sessions) {
-    StagedInventory::Session& staged = inventory.sessions().at(id);
-    const auto receiver = receivers_.find(staged.record.type());
+  StagedInventory::SessionChanges changes = inventory.TakeSessionChanges();
+  ForgetGone(changes.gone);
+  for (StagedInventory::Arrival& arrival : changes.arrived) {
+    const uint64_t id = arrival.id;
+    const auto receiver = receivers_.find(arrival.type);
     // The predecessor learns of what we refuse by Ready, and takes it back.
     if (receiver == receivers_.end() || refused_.count(id) != 0) continue;
     const bool known = taken_.count(id) != 0;
-    if (absl::Status s = Restore(id, staged, receiver->second); !s.ok()) {
+    if (absl::Status s = Restore(arrival, receiver->second); !s.ok()) {
       if (known) taken_.erase(id);
       return absl::Status(
           s.code(), absl::StrCat("session ", id, " cannot be restored: ",
                                  s.message()));
     }
   }
-  for (const std::string& name : changes.blobs) {
+  reader_.Close();
+  for (const std::string& name : inventory.TakeBlobChanges()) {
     if (absl::Status s = RestoreBlobValue(name); !s.ok()) return s;
     if (name == kEventsTailBlob && !InheritEvents(name)) events_.NoteGap();
   }
@@ -195,6 +238,11 @@ absl::Status Process::Ready() {
   if (std::exchange(ready_called_, true)) {
     return absl::FailedPreconditionError("Ready() was called before");
   }
+  if (absl::Status staged = RestoreStaged(); !staged.ok()) {
+    taking_.reset();
+    return staged;
+  }
+  waiting_.clear();
   v1::Ready ready;
   if (taking_ != nullptr) ready = MakeReady();
   descriptors_.Finish();

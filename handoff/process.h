@@ -27,6 +27,7 @@
 #include "handoff/process_store.h"
 #include "handoff/reporter.h"
 #include "handoff/roster.h"
+#include "handoff/staged_state.h"
 #include "handoff/taking.h"
 #include "handoff/transport/spawn.h"
 #include "handoff/wake.h"
@@ -90,8 +91,13 @@ class Process : public Handoff {
   // What a predecessor sent or a store gave; null on a fresh start.
   StagedInventory* inherited();
   uint32_t VersionOf(const std::string& type);
-  absl::Status Restore(uint64_t id, StagedInventory::Session& staged,
+  absl::Status Restore(StagedInventory::Arrival& arrival,
                        SessionReceiver* receiver);
+  // Everything of the first round; an error is that of the handoff.
+  absl::Status RestoreStaged();
+  void RestoreOrRefuse(StagedInventory::Arrival& arrival,
+                       SessionReceiver* receiver);
+  void ForgetGone(const std::vector<uint64_t>& gone);
   absl::Status ApplyChanges();
   absl::Status RestoreBlobValue(const std::string& name);
   bool InheritEvents(const std::string& blob);
@@ -160,7 +166,11 @@ class Process : public Handoff {
   // The handoff that made us; null on a fresh start.
   std::unique_ptr<Taking> taking_;
   ProcessStore store_{this};
+  absl::Status staging_;  // why that failed
+  StateReader reader_{options_.limits};
   std::map<std::string, SessionReceiver*> receivers_;
+  // Of the first round, by type: for whom there is no receiver yet.
+  std::map<std::string, std::vector<StagedInventory::Arrival>> waiting_;
   std::map<std::string, RestoreBlob> blob_restorers_;
   std::map<uint64_t, Taken> taken_;
   std::map<uint64_t, std::string> refused_;

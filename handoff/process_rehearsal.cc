@@ -113,12 +113,15 @@ void Process::AddFailed() {
 
 absl::Status Process::EndRehearsal(const absl::Status& status) {
   rehearsal_->ended = true;
+  if (taking_ != nullptr) taking_->StopReceiving();
   // Where the service gave up: what was found until then.
   for (const auto& [id, why] : refused_) {
     if (taking_ == nullptr) break;
+    const auto& sessions = taking_->inventory().sessions();
+    const auto refused = sessions.find(id);
+    if (refused == sessions.end()) continue;
     AddEntry(rehearsal_->report, v1::LedgerEntry::REFUSED, "session",
-             taking_->inventory().sessions().at(id).record.type(), id,
-             Printable(why));
+             refused->second.record.type(), id, Printable(why));
   }
   AddFailed();
   v1::LedgerHandoff& report = rehearsal_->report;

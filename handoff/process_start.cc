@@ -169,7 +169,7 @@ absl::Status Process::Inherit() {
   roster_.SetGeneration(generation_);
   StagedInventory& inventory = taking_->inventory();
   descriptors_.Inherit(&inventory.named());
-  inventory.TakeChanges();  // Listen, TakeSessions and AddBlob look at it all
+  inventory.TakeBlobChanges();  // AddBlob looks at all of them
   InheritLedger();
   if (!InheritEvents(kEventsBlob)) events_.NoteGap();
   return absl::OkStatus();

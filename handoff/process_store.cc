@@ -37,7 +37,7 @@ bool ProcessStore::Inherit(UniqueFd& listener) {
   p.generation_ = p.highest_generation_ = stored_->head.generation + 1;
   p.roster_.SetGeneration(p.generation_);
   p.descriptors_.Inherit(&stored_->inventory.named());
-  stored_->inventory.TakeChanges();
+  stored_->inventory.TakeBlobChanges();  // AddBlob looks at all of them
   p.InheritLedger();
   p.events_.NoteGap();
   p.taken_handoff_ = (uint64_t{std::random_device()()} << 32) | 1;

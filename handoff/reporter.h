@@ -2,6 +2,7 @@
 #define HANDOFF_REPORTER_H_
 
 #include <cstdint>
+#include <mutex>
 
 #include "absl/strings/string_view.h"
 #include "handoff/event_log.h"
@@ -9,8 +10,8 @@
 
 namespace handoff {
 
-// Records what happens, and tells the observer, where there is one. Not
-// thread-safe, as the observer need not be.
+// Records what happens, and tells the observer, where there is one: one event
+// at a time, since the observer need not be thread-safe. Thread-safe.
 class Reporter {
  public:
   // Borrowed; `observer` may be null.
@@ -21,6 +22,7 @@ class Reporter {
     (*this)({kind, handoff_id, text});
   }
   void operator()(const Event& event) const {
+    std::lock_guard<std::mutex> lock(mu_);
     log_->Add(event);
     if (observer_ != nullptr) observer_->OnEvent(event);
   }
@@ -28,6 +30,7 @@ class Reporter {
  private:
   Observer* const observer_;
   EventLog* const log_;
+  mutable std::mutex mu_;
 };
 
 }  // namespace handoff

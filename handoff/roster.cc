@@ -47,22 +47,21 @@ std::shared_ptr<Session> Roster::Open(int group, absl::string_view type,
 }
 
 std::shared_ptr<Session> Roster::Receive(
-    const v1::SessionRecord& record, const std::vector<SharedFd>& descriptors,
-    uint32_t handoffs) {
+    const StagedInventory::Arrival& arrival, uint32_t handoffs) {
   std::lock_guard<std::mutex> lock(mu_);
-  std::shared_ptr<Session>& session = sessions_[record.id()];
+  std::shared_ptr<Session>& session = sessions_[arrival.id];
   if (session == nullptr) {
-    session.reset(new Session(this, record.id(), record.type()));
+    session.reset(new Session(this, arrival.id, arrival.type));
     session->opened_at_ =
-        absl::FromUnixNanos(static_cast<int64_t>(record.opened_at()));
+        absl::FromUnixNanos(static_cast<int64_t>(arrival.opened_at));
     session->handoffs_ = handoffs;
     // Nothing is tracked until the first round of a handoff of our own.
     session->changed_ = true;
   }
   session->descriptors_.clear();
-  for (int i = 0; i < record.descriptors_size(); ++i) {
-    session->descriptors_.push_back(
-        {record.descriptors(i).name(), descriptors[i], false});
+  session->descriptors_.reserve(arrival.descriptors.size());
+  for (const StagedInventory::Arrival::Descriptor& d : arrival.descriptors) {
+    session->descriptors_.push_back({d.name, d.fd});
   }
   return session;
 }

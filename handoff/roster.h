@@ -30,9 +30,10 @@ namespace handoff {
 // What of one group's sessions has to be sent.
 struct GroupSnapshot {
   struct Item {
-    // sent_in and state_in count from 1 within `descriptors`.
+    // Whole, however large; sent_in counts from 1 within `descriptors`.
     v1::SessionRecord record;
     std::vector<SharedFd> descriptors;
+    std::vector<v1::DescriptorInfo> infos;  // of each
   };
   std::vector<Item> items;
   std::vector<v1::KeptSession> kept;
@@ -56,8 +57,7 @@ class Roster {
                                 std::vector<NamedFd> descriptors);
   // A session that was received, or one that was received again, and how many
   // handoffs it has lived through. Before the groups run, or taken back.
-  std::shared_ptr<Session> Receive(const v1::SessionRecord& record,
-                                   const std::vector<SharedFd>& descriptors,
+  std::shared_ptr<Session> Receive(const StagedInventory::Arrival& arrival,
                                    uint32_t handoffs);
   void Adopt(Session& session, int group);
   int GroupOf(const Session& session) const;  // -1: none
@@ -119,8 +119,9 @@ class Roster {
   // Ends what BeginHandoff() began.
   void EndTracking();
   // Appends what has to be sent of `session` to `out`. The first time in a
-  // handoff that is everything. [loop]
-  void Snapshot(Group& group, Session& session, uint64_t handoff,
+  // handoff that is everything. `frozen`: nobody touches the session until the
+  // handoff is decided. [loop]
+  void Snapshot(Group& group, Session& session, uint64_t handoff, bool frozen,
                 GroupSnapshot& out);
   // Sessions that ended after they had been sent, since the last call.
   std::vector<uint64_t> TakeClosed();

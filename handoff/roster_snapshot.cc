@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "handoff/fd/fd_description.h"
-#include "handoff/fd/memfd.h"
 #include "handoff/protocol/frame.h"
 #include "handoff/protocol/settings.h"
 #include "handoff/roster.h"
@@ -16,36 +15,26 @@
 namespace handoff {
 namespace {
 
-// Moves what is large into a memfd, which becomes one more descriptor.
-absl::Status Shrink(GroupSnapshot::Item& item) {
-  v1::SessionRecord& record = item.record;
-  size_t bytes = record.state().ByteSizeLong();
-  for (const auto& d : record.descriptors()) {
-    bytes += d.input().size() + d.output().size();
+// What is sent of a descriptor beside it. Of a connection, the cookie is asked
+// for once in its life.
+absl::StatusOr<v1::DescriptorInfo> InfoOf(int fd, bool is_tcp,
+                                          uint64_t& cookie) {
+  if (!is_tcp) return DescribeDescriptor(fd);
+  if (cookie == 0) {
+    const absl::StatusOr<uint64_t> found = SocketCookie(fd);
+    if (!found.ok()) return found.status();
+    cookie = *found;
   }
-  if (bytes <= kInlineStateBytes) return absl::OkStatus();
-  v1::SessionState state;
-  state.mutable_state()->Swap(record.mutable_state());
-  record.clear_state();
-  for (auto& d : *record.mutable_descriptors()) {
-    auto* large = state.add_descriptors();
-    large->set_input(std::move(*d.mutable_input()));
-    large->set_output(std::move(*d.mutable_output()));
-    d.clear_input();
-    d.clear_output();
-  }
-  auto memfd = MakeSealedMemfd("handoff-session", state.SerializeAsString());
-  if (!memfd.ok()) return memfd.status();
-  item.descriptors.push_back(
-      std::make_shared<UniqueFd>(*std::move(memfd)));
-  record.set_state_in(static_cast<uint32_t>(item.descriptors.size()));
-  return absl::OkStatus();
+  v1::DescriptorInfo info;
+  info.set_kind(v1::DescriptorInfo::TCP);
+  info.set_socket_cookie(cookie);
+  return info;
 }
 
 }  // namespace
 
 void Roster::Snapshot(Group& group, Session& session, uint64_t handoff,
-                      GroupSnapshot& out) {
+                      bool frozen, GroupSnapshot& out) {
   if (session.ended_) return;
   bool first;
   bool storing;
@@ -100,49 +89,58 @@ void Roster::Snapshot(Group& group, Session& session, uint64_t handoff,
     if (handoff == handoff_) stays(writer.refusal_, /*refused=*/true);
     return;
   }
-  GroupSnapshot::Item item;
+  const bool copies = group.TakesBack() && !storing;
+  GroupSnapshot::Item& item = out.items.emplace_back();
   v1::SessionRecord& record = item.record;
   record.set_id(session.id());
   record.set_type(session.type());
   record.set_handoffs(session.handoffs());
   record.set_opened_at(
       static_cast<uint64_t>(absl::ToUnixNanos(session.opened_at())));
-  *record.mutable_state() = std::move(writer.state_);
+  record.set_frozen(frozen);
+  record.mutable_state()->Swap(&writer.state_);
+  const auto failed = [&out](absl::Status status) {
+    out.items.pop_back();
+    out.status = std::move(status);
+  };
   for (Session::Descriptor& d : session.descriptors_) {
     if (absl::Status s = CheckName("session's descriptor", d.name); !s.ok()) {
-      out.status = s;
-      return;
+      return failed(s);
     }
     v1::SessionDescriptor* sent = record.add_descriptors();
     sent->set_name(d.name);
     SessionWriter::Bytes& bytes = writer.Find(d.name);
     sent->set_input(std::move(bytes.input));
     sent->set_output(std::move(bytes.output));
-    if (auto counters = ReadTcpCounters(d.fd->get()); counters.ok()) {
-      *sent->mutable_counters() = *counters;
+    const bool sends = first || !d.sent;
+    // While it is frozen the word proves as much, and each call is one within
+    // the blackout. Who takes back looks when the word is decided.
+    bool is_tcp = d.cookie != 0;
+    if (!frozen || copies || (sends && !is_tcp)) {
+      auto counters = ReadTcpCounters(d.fd->get());
+      is_tcp = counters.ok();
+      if (is_tcp) *sent->mutable_counters() = *std::move(counters);
     }
-    if (first || !d.sent) {
-      item.descriptors.push_back(d.fd);
-      sent->set_sent_in(static_cast<uint32_t>(item.descriptors.size()));
-      d.sent = true;
-    }
+    if (!sends) continue;
+    auto info = InfoOf(d.fd->get(), is_tcp, d.cookie);
+    if (!info.ok()) return failed(info.status());
+    item.infos.push_back(*std::move(info));
+    item.descriptors.push_back(d.fd);
+    sent->set_sent_in(static_cast<uint32_t>(item.descriptors.size()));
+    d.sent = true;
   }
-  if (absl::Status status = Shrink(item); !status.ok()) {
-    out.status = status;
-    return;
-  }
-  if (group.TakesBack() && !storing) Copied(session, item, handoff);
-  out.items.push_back(std::move(item));
+  if (copies) Copied(session, item, handoff);
 }
 
 void Roster::Copied(const Session& session, const GroupSnapshot::Item& item,
                     uint64_t handoff) {
-  Copy copy = {session.group_, {item.record, {}, nullptr}};
+  Copy copy;
+  copy.group = session.group_;
+  copy.staged.record = item.record;
+  // The word that froze it lets somebody else go on: then only counters tell.
+  copy.staged.record.clear_frozen();
   for (const Session::Descriptor& d : session.descriptors_) {
     copy.staged.descriptors.push_back(d.fd);
-  }
-  if (item.record.state_in() != 0) {
-    copy.staged.state_memfd = item.descriptors[item.record.state_in() - 1];
   }
   std::lock_guard<std::mutex> lock(mu_);
   // That handoff may have ended meanwhile.
@@ -159,19 +157,20 @@ std::map<int, std::vector<Roster::Returned>> Roster::TakeBack(
     versions = versions_;
   }
   std::map<int, std::vector<Returned>> returned;
+  StateReader reader(limits);
   for (auto& [id, copy] : copies) {
-    v1::SessionRecord& record = copy.staged.record;
     if (!Untouched(copy.staged)) continue;
     {
       // Its group has not even released it, and will when it comes to it.
       std::lock_guard<std::mutex> lock(mu_);
       if (sessions_.count(id) != 0) continue;
     }
+    StagedInventory::Arrival arrival =
+        StagedInventory::TakeArrival(copy.staged);
     absl::StatusOr<SessionSnapshot> snapshot =
-        DecodeSession(copy.staged, versions[record.type()], limits);
+        reader.Read(arrival, versions[arrival.type]);
     if (!snapshot.ok()) continue;
-    const std::shared_ptr<Session> session =
-        Receive(record, copy.staged.descriptors, record.handoffs());
+    const std::shared_ptr<Session> session = Receive(arrival, arrival.handoffs);
     Adopt(*session, copy.group);
     returned[copy.group].push_back({session, *std::move(snapshot)});
   }

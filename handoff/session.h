@@ -73,6 +73,7 @@ class Session {
     std::string name;
     SharedFd fd;
     bool sent = false;  // in the handoff that is under way
+    uint64_t cookie = 0;  // of a TCP connection, once it was asked for
   };
 
   Session(Roster* roster, uint64_t id, absl::string_view type)

@@ -9,32 +9,63 @@
 
 namespace handoff {
 
-absl::StatusOr<SessionSnapshot> DecodeSession(
-    const StagedInventory::Session& session, uint32_t version,
-    const Limits& limits) {
-  const v1::SessionRecord& record = session.record;
+absl::StatusOr<v1::SessionState> StateReader::ReadLarge(
+    const StagedInventory::Arrival& arrival) {
+  if (arrival.state_memfd != memfd_) {
+    Close();
+    auto mapping = SealedMapping::Map(arrival.state_memfd->get(),
+                                      limits_.total_state_bytes);
+    if (!mapping.ok()) return mapping.status();
+    mapping_ = *std::move(mapping);
+    memfd_ = arrival.state_memfd;
+  }
+  absl::string_view bytes = mapping_->bytes();
+  const auto malformed = [&] {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the state of session ", arrival.id, " is malformed"));
+  };
+  if (arrival.state_at > bytes.size()) return malformed();
+  bytes.remove_prefix(arrival.state_at);
+  if (arrival.state_size > bytes.size()) return malformed();
+  if (arrival.state_size > 0) bytes = bytes.substr(0, arrival.state_size);
+  if (bytes.size() > limits_.state_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("state of ", bytes.size(), " bytes: at most ",
+                     limits_.state_bytes, " are allowed"));
+  }
+  v1::SessionState large;
+  if (!large.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) ||
+      static_cast<size_t>(large.descriptors_size()) !=
+          arrival.descriptors.size()) {
+    return malformed();
+  }
+  return large;
+}
+
+void StateReader::Close() {
+  mapping_.reset();
+  memfd_.reset();
+}
+
+absl::StatusOr<SessionSnapshot> StateReader::Read(
+    StagedInventory::Arrival& arrival, uint32_t version) {
   SessionSnapshot snapshot;
   snapshot.version = version;
-  v1::SessionState large;
-  if (session.state_memfd != nullptr) {
-    auto bytes =
-        ReadSealedMemfd(session.state_memfd->get(), limits.state_bytes);
-    if (!bytes.ok()) return bytes.status();
-    if (!large.ParseFromString(*bytes) ||
-        large.descriptors_size() != record.descriptors_size()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the state of session ", record.id(), " is malformed"));
-    }
+  snapshot.state.Swap(&arrival.state);
+  snapshot.bytes.reserve(arrival.descriptors.size());
+  for (StagedInventory::Arrival::Descriptor& d : arrival.descriptors) {
+    snapshot.bytes.push_back(
+        {d.name, std::move(d.input), std::move(d.output)});
   }
-  snapshot.state = session.state_memfd ? large.state() : record.state();
-  for (int i = 0; i < record.descriptors_size(); ++i) {
-    const v1::SessionDescriptor& d = record.descriptors(i);
-    if (session.state_memfd != nullptr) {
-      snapshot.bytes.push_back({d.name(), large.descriptors(i).input(),
-                                large.descriptors(i).output()});
-    } else {
-      snapshot.bytes.push_back({d.name(), d.input(), d.output()});
-    }
+  if (arrival.state_memfd == nullptr) return snapshot;
+  absl::StatusOr<v1::SessionState> large = ReadLarge(arrival);
+  if (!large.ok()) return large.status();
+  snapshot.state.Swap(large->mutable_state());
+  for (size_t i = 0; i < snapshot.bytes.size(); ++i) {
+    v1::SessionState::Bytes& bytes =
+        *large->mutable_descriptors(static_cast<int>(i));
+    snapshot.bytes[i].input = std::move(*bytes.mutable_input());
+    snapshot.bytes[i].output = std::move(*bytes.mutable_output());
   }
   return snapshot;
 }
@@ -52,6 +83,8 @@ absl::StatusOr<google::protobuf::Any> DecodeBlob(
 }
 
 bool Untouched(const StagedInventory::Session& session) {
+  // Whoever froze it goes on only once the word is ABORTED.
+  if (session.record.frozen()) return true;
   bool counted = false;
   for (int i = 0; i < session.record.descriptors_size(); ++i) {
     const v1::SessionDescriptor& d = session.record.descriptors(i);

@@ -228,6 +228,7 @@ class Adoption {
       if (fds.empty()) why = "its connection has ended meanwhile";
     }
     if (why.empty()) {
+      record.clear_frozen();  // nobody was frozen, and no word tells
       staged.record = record;
       for (UniqueFd& fd : fds) {
         staged.descriptors.push_back(std::make_shared<UniqueFd>(std::move(fd)));
@@ -276,7 +277,7 @@ class Adoption {
     sessions_.clear();
   }
 
-  bool Apply(const v1::Frame& frame, std::vector<UniqueFd> fds) {
+  bool Apply(v1::Frame& frame, std::vector<UniqueFd> fds) {
     const absl::Status status = state_->inventory.Apply(frame, std::move(fds));
     if (!status.ok()) {
       state_->notes.push_back(

@@ -10,7 +10,6 @@
 #include "handoff/clock.h"
 #include "handoff/fault_seam.h"
 #include "handoff/fd/fd_description.h"
-#include "handoff/fd/memfd.h"
 
 namespace handoff {
 namespace {
@@ -30,33 +29,6 @@ v1::StoredEntry Tombstone(uint64_t id) {
   v1::StoredEntry entry;
   entry.set_ended(id);
   return entry;
-}
-
-// The record with its state inline, as the log has it.
-absl::Status MakeInline(const GroupSnapshot::Item& item,
-                        v1::SessionRecord& record) {
-  if (record.state_in() != 0) {
-    const SharedFd& memfd = item.descriptors[record.state_in() - 1];
-    auto bytes = ReadSealedMemfd(memfd->get(), Storing::kMaxStateBytes);
-    if (!bytes.ok()) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "state of more than ", Storing::kMaxStateBytes, " bytes"));
-    }
-    v1::SessionState large;
-    if (!large.ParseFromString(*bytes)) {
-      return absl::InternalError("its state is malformed");
-    }
-    record.mutable_state()->Swap(large.mutable_state());
-    for (int i = 0; i < record.descriptors_size(); ++i) {
-      record.mutable_descriptors(i)->set_input(large.descriptors(i).input());
-      record.mutable_descriptors(i)->set_output(large.descriptors(i).output());
-    }
-    record.clear_state_in();
-  }
-  for (v1::SessionDescriptor& d : *record.mutable_descriptors()) {
-    d.clear_sent_in();
-  }
-  return absl::OkStatus();
 }
 
 // OK where the next process could prove that nobody has touched the session
@@ -222,10 +194,13 @@ void Storing::StoreSession(GroupSnapshot::Item& item) {
   v1::SessionRecord& record = *entry.mutable_session()->mutable_record();
   record.Swap(&item.record);
   const uint64_t id = record.id();
-  if (absl::Status s = MakeInline(item, record); !s.ok()) {
-    return LeaveOut(id, s.message());
+  if (record.ByteSizeLong() > kMaxStateBytes) {
+    return LeaveOut(id, absl::StrCat("state of more than ", kMaxStateBytes,
+                                     " bytes"));
   }
-  item.descriptors.resize(static_cast<size_t>(record.descriptors_size()));
+  for (v1::SessionDescriptor& d : *record.mutable_descriptors()) {
+    d.clear_sent_in();
+  }
   Known& known = known_[id];
   if (known.infos.empty() || !SameFds(known.fds, item.descriptors)) {
     known = Known();

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <climits>
+#include <iterator>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -39,12 +41,15 @@ void GrowDescriptorTable(int highest) {
 
 }  // namespace
 
-Taking::Taking(const Options& options, const Reporter& report, Channel channel)
+Taking::Taking(const Options& options, const Reporter& report, Wake wake,
+               Channel channel)
     : options_(options),
       report_(report),
-      link_(std::move(channel), options.fault_seam) {}
+      link_(std::move(channel), options.fault_seam),
+      stop_receiving_(std::move(wake)) {}
 
 Taking::~Taking() {
+  StopReceiving();
   if (machine_ == nullptr || machine_->committed()) return;
   const absl::Time now = MonotonicNow();
   machine_->Abort(v1::Abort::STOPPED,
@@ -57,8 +62,10 @@ absl::StatusOr<std::unique_ptr<Taking>> Taking::Create(const Options& options,
                                                        Channel channel) {
   auto pidfd = OwnPidfd();
   if (!pidfd.ok()) return pidfd.status();
+  auto wake = Wake::Create();
+  if (!wake.ok()) return wake.status();
   std::unique_ptr<Taking> taking(
-      new Taking(options, report, std::move(channel)));
+      new Taking(options, report, *std::move(wake), std::move(channel)));
   SuccessorMachine::Config config;
   config.deadlines = options.deadlines;
   config.limits = options.limits;
@@ -169,6 +176,7 @@ absl::Status Taking::RunUntil(const std::function<bool()>& done,
     bool progress = true;
     while (progress && !done()) {
       progress = !over() && link_.Exchange(*machine_, now);
+      if (passes_on_) PassOn();
       absl::Status status;
       if (machine_->state() == State::kReady) status = apply();
       machine_->OnTime(now);
@@ -191,7 +199,7 @@ absl::Status Taking::RunUntil(const std::function<bool()>& done,
       Say(Event::Kind::kAborted, machine_->why().message());
       return machine_->why();
     }
-    std::vector<pollfd> polled;
+    std::vector<pollfd> polled = {{stop_receiving_.fd(), POLLIN, 0}};
     AddTo(polled);
     const absl::Duration wait = NextWake(now) - now;
     const int64_t milliseconds =
@@ -208,8 +216,78 @@ void Taking::NoteState() {
 }
 
 absl::Status Taking::Stage() {
-  return RunUntil([this] { return staged_; },
-                  [] { return absl::OkStatus(); });
+  const auto nothing = [] { return absl::OkStatus(); };
+  absl::Status status =
+      RunUntil([this] { return machine_->named_complete() || staged_; },
+               nothing);
+  if (!status.ok()) return status;
+  passes_on_ = true;
+  // That was all, or it makes no sense.
+  if (staged_ || inventory().named().empty()) {
+    PassOn();
+    received_ = absl::OkStatus();
+    passes_on_ = false;
+    return absl::OkStatus();
+  }
+  const auto receive = [this, nothing] {
+    absl::Status received = RunUntil(
+        [this] {
+          std::lock_guard<std::mutex> lock(mu_);
+          return staged_ || stopped_;
+        },
+        nothing);
+    PassOn();
+    std::lock_guard<std::mutex> lock(mu_);
+    received_ = std::move(received);
+    passed_on_.notify_all();
+  };
+  try {
+    receiver_ = std::thread(receive);
+  } catch (const std::system_error&) {
+    receive();  // one thread less: it only takes longer
+  }
+  return absl::OkStatus();
+}
+
+void Taking::PassOn() {
+  StagedInventory::SessionChanges changes = inventory().TakeSessionChanges();
+  if (changes.arrived.empty() && changes.gone.empty()) return;
+  std::lock_guard<std::mutex> lock(mu_);
+  arrived_.arrived.insert(arrived_.arrived.end(),
+                          std::make_move_iterator(changes.arrived.begin()),
+                          std::make_move_iterator(changes.arrived.end()));
+  arrived_.gone.insert(arrived_.gone.end(), changes.gone.begin(),
+                       changes.gone.end());
+  passed_on_.notify_all();
+}
+
+absl::StatusOr<StagedInventory::SessionChanges> Taking::NextStaged() {
+  std::unique_lock<std::mutex> lock(mu_);
+  passed_on_.wait(lock, [this] {
+    return received_.has_value() || !arrived_.arrived.empty() ||
+           !arrived_.gone.empty();
+  });
+  StagedInventory::SessionChanges changes = std::exchange(arrived_, {});
+  const bool last = changes.arrived.empty() && changes.gone.empty();
+  lock.unlock();
+  if (!last) return changes;
+  Join();
+  if (!received_->ok()) return *received_;
+  return changes;
+}
+
+void Taking::StopReceiving() {
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    stopped_ = true;
+  }
+  stop_receiving_();
+  Join();
+}
+
+void Taking::Join() {
+  if (receiver_.joinable()) receiver_.join();
+  passes_on_ = false;
 }
 
 void Taking::CatchUp(absl::Time now) {

@@ -3,16 +3,18 @@
 
 #include <poll.h>
 
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
-#include <string>
+#include <mutex>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "handoff/handoff.h"
 #include "handoff/link.h"
 #include "handoff/phase_clock.h"
@@ -20,13 +22,17 @@
 #include "handoff/protocol/successor_machine.h"
 #include "handoff/reporter.h"
 #include "handoff/shared_outcome.h"
+#include "handoff/wake.h"
 
 namespace handoff {
 
 // The handoff that made this process the current one, from this side. Up to the
-// commit it blocks the thread that calls Start() and Ready(), each wait with a
-// deadline; afterwards it lives on the library's thread, until the predecessor
-// is retired or gone.
+// commit it blocks the thread that calls Start(), TakeSessions() and Ready(),
+// each wait with a deadline; afterwards it lives on the library's thread, until
+// the predecessor is retired or gone.
+//
+// Between Stage() and the end of NextStaged() everything but what the offer and
+// the inventory have under a name belongs to the thread that receives.
 class Taking {
  public:
   // Where nothing was committed, tells the predecessor that nothing will be.
@@ -36,12 +42,20 @@ class Taking {
   static absl::StatusOr<std::unique_ptr<Taking>> Create(
       const Options& options, const Reporter& report, Channel channel);
 
-  // Receives everything up to PreCopied. OK also where the predecessor died on
-  // the way and what has come is adopted.
+  // Receives what has a name. Sessions are received on a thread of their own
+  // from then on, while this one restores them. OK also where the predecessor
+  // died on the way and what has come is adopted.
   absl::Status Stage();
+  // Until PreCopied: what of the sessions has come since the last call, at least
+  // one of them or the end. Nothing: that was all. An error is that of the
+  // handoff, which has ended.
+  absl::StatusOr<StagedInventory::SessionChanges> NextStaged();
+  // In place of the rest of it.
+  void StopReceiving();
   // Sends Ready, and returns once committed (or adopted). `apply` restores what
-  // inventory().TakeChanges() names; it is called while the predecessor's
-  // groups are live, and for the last time when they are frozen.
+  // inventory() says has changed; it is called while the predecessor's groups
+  // are live, and for the last time when they are frozen. After NextStaged() has
+  // said that there is no more.
   absl::Status Commit(v1::Ready ready,
                       const std::function<absl::Status()>& apply);
 
@@ -80,7 +94,8 @@ class Taking {
   }
 
  private:
-  Taking(const Options& options, const Reporter& report, Channel channel);
+  Taking(const Options& options, const Reporter& report, Wake wake,
+         Channel channel);
 
   // Exchanges until `done` or the machine has ended uncommitted.
   absl::Status RunUntil(const std::function<bool()>& done,
@@ -89,6 +104,9 @@ class Taking {
                      const std::function<absl::Status()>& apply,
                      absl::Time now);
   void CatchUp(absl::Time now);
+  // Hands what has come over to NextStaged().
+  void PassOn();
+  void Join();
   absl::Status MapWord(absl::Time now);
   void Say(Event::Kind kind, absl::string_view text);
   void NoteState();
@@ -105,6 +123,15 @@ class Taking {
   bool serving_ = false;
   bool adopted_ = false;
   bool unfinished_ = false;  // Step() ended with more to do
+
+  const Wake stop_receiving_;
+  std::thread receiver_;
+  bool passes_on_ = false;  // what has come goes to NextStaged()
+  std::mutex mu_;  // guards what follows
+  std::condition_variable passed_on_;
+  StagedInventory::SessionChanges arrived_;
+  bool stopped_ = false;
+  absl::optional<absl::Status> received_;  // how that ended
 };
 
 }  // namespace handoff

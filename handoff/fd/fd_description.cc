@@ -28,6 +28,7 @@ using v1::DescriptorInfo;
 // The values of the kernel's enum in include/net/tcp_states.h, as tcpi_state
 // gives them; netinet/tcp.h has them, linux/tcp.h has not.
 enum TcpState {
+  kEstablished = 1,
   kTimeWait = 6,
   kClose = 7,
   kCloseWait = 8,
@@ -116,12 +117,9 @@ absl::StatusOr<DescriptorInfo> DescribeSocket(int fd,
   const bool connected =
       ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &peer_length) == 0;
   info.set_kind(SocketKind(fd, local.ss_family, connected));
-  uint64_t cookie = 0;
-  socklen_t cookie_length = sizeof(cookie);
-  if (::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &cookie_length) < 0) {
-    return absl::ErrnoToStatus(errno, "getsockopt(SO_COOKIE)");
-  }
-  info.set_socket_cookie(cookie);
+  const absl::StatusOr<uint64_t> cookie = SocketCookie(fd);
+  if (!cookie.ok()) return cookie.status();
+  info.set_socket_cookie(*cookie);
   info.set_local_address(FormatAddress(local, local_length));
   if (connected) info.set_peer_address(FormatAddress(peer, peer_length));
   return info;
@@ -209,9 +207,22 @@ bool ReadTcpInfo(int fd, tcp_info* info) {
   std::memset(info, 0, sizeof(*info));
   socklen_t length = sizeof(*info);
   return ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &length) == 0 &&
-         length >= offsetof(tcp_info, tcpi_bytes_received) +
-                       sizeof(info->tcpi_bytes_received) &&
+         length >= offsetof(tcp_info, tcpi_notsent_bytes) +
+                       sizeof(info->tcpi_notsent_bytes) &&
          info->tcpi_state != kListen;
+}
+
+// Everything that was written is acknowledged: SIOCOUTQ would say 0.
+bool NothingToSend(const tcp_info& info) {
+  return info.tcpi_state == kEstablished && info.tcpi_unacked == 0 &&
+         info.tcpi_notsent_bytes == 0;
+}
+
+v1::TcpCounters Counters(uint64_t consumed, uint64_t written) {
+  v1::TcpCounters counters;
+  counters.set_consumed(consumed);
+  counters.set_written(written);
+  return counters;
 }
 
 // Whether a FIN is among the bytes received. The state says so, but for CLOSE:
@@ -250,6 +261,13 @@ absl::StatusOr<DescriptorInfo> DescribeDescriptor(int fd) {
 }
 
 absl::Status CheckDescriptor(int fd, const DescriptorInfo& claimed) {
+  if (claimed.kind() == DescriptorInfo::TCP &&
+      claimed.local_address().empty() && claimed.socket_cookie() != 0) {
+    const absl::StatusOr<uint64_t> cookie = SocketCookie(fd);
+    if (cookie.ok() && *cookie == claimed.socket_cookie()) {
+      return absl::OkStatus();
+    }
+  }
   absl::StatusOr<DescriptorInfo> actual = DescribeDescriptor(fd);
   if (!actual.ok()) return actual.status();
   const bool disconnected =
@@ -343,9 +361,16 @@ absl::string_view KindName(DescriptorInfo::Kind kind) {
   }
 }
 
+absl::StatusOr<uint64_t> SocketCookie(int fd) {
+  uint64_t cookie = 0;
+  socklen_t length = sizeof(cookie);
+  if (::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) < 0) {
+    return absl::ErrnoToStatus(errno, "getsockopt(SO_COOKIE)");
+  }
+  return cookie;
+}
+
 absl::StatusOr<v1::TcpCounters> ReadTcpCounters(int fd) {
-  // Bytes that arrive, and acknowledgements, between the calls move what one of
-  // them counts and not the other: read again until nothing has moved.
   tcp_info before;
   tcp_info after;
   int unread = 0;
@@ -354,6 +379,14 @@ absl::StatusOr<v1::TcpCounters> ReadTcpCounters(int fd) {
     return absl::InvalidArgumentError(
         absl::StrCat("descriptor ", fd, " is no TCP connection"));
   }
+  // The usual case, in two calls: nothing is left to read after the first, so
+  // all that it counts is consumed.
+  if (NothingToSend(after) && ::ioctl(fd, SIOCINQ, &unread) == 0 &&
+      unread == 0) {
+    return Counters(after.tcpi_bytes_received, after.tcpi_bytes_acked);
+  }
+  // Bytes that arrive, and acknowledgements, between the calls move what one of
+  // them counts and not the other: read again until nothing has moved.
   do {
     before = after;
     if (::ioctl(fd, SIOCINQ, &unread) < 0 ||
@@ -364,14 +397,10 @@ absl::StatusOr<v1::TcpCounters> ReadTcpCounters(int fd) {
   } while (after.tcpi_bytes_received != before.tcpi_bytes_received ||
            after.tcpi_bytes_acked != before.tcpi_bytes_acked ||
            after.tcpi_state != before.tcpi_state);
-
-  v1::TcpCounters counters;
-  counters.set_consumed(after.tcpi_bytes_received -
-                        static_cast<uint64_t>(unread) -
-                        (FinReceived(fd, after) ? 1 : 0));
-  counters.set_written(after.tcpi_bytes_acked +
-                       static_cast<uint64_t>(unacknowledged));
-  return counters;
+  return Counters(after.tcpi_bytes_received - static_cast<uint64_t>(unread) -
+                      (FinReceived(fd, after) ? 1 : 0),
+                  after.tcpi_bytes_acked +
+                      static_cast<uint64_t>(unacknowledged));
 }
 
 }  // namespace handoff

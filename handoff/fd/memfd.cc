@@ -24,6 +24,20 @@ constexpr size_t kMaxNameBytes = 249;
 constexpr int kImmutable =
     F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
+absl::StatusOr<size_t> SealedSize(int fd, size_t max_bytes) {
+  if (absl::Status sealed = CheckSeals(fd, kImmutable); !sealed.ok()) {
+    return sealed;
+  }
+  struct stat status;
+  if (::fstat(fd, &status) < 0) return absl::ErrnoToStatus(errno, "fstat");
+  const auto size = static_cast<size_t>(status.st_size);
+  if (size > max_bytes) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "a memfd of ", size, " bytes: at most ", max_bytes, " are allowed"));
+  }
+  return size;
+}
+
 }  // namespace
 
 absl::StatusOr<UniqueFd> MakeMemfd(absl::string_view name) {
@@ -63,23 +77,21 @@ absl::StatusOr<UniqueFd> MakeSealedMemfd(absl::string_view name,
     }
     bytes.remove_prefix(static_cast<size_t>(written));
   }
-  if (::fcntl(fd->get(), F_ADD_SEALS, kImmutable) < 0) {
-    return absl::ErrnoToStatus(errno, "fcntl(F_ADD_SEALS)");
-  }
+  if (absl::Status sealed = SealMemfd(fd->get()); !sealed.ok()) return sealed;
   return fd;
 }
 
+absl::Status SealMemfd(int fd) {
+  if (::fcntl(fd, F_ADD_SEALS, kImmutable) < 0) {
+    return absl::ErrnoToStatus(errno, "fcntl(F_ADD_SEALS)");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> ReadSealedMemfd(int fd, size_t max_bytes) {
-  if (absl::Status sealed = CheckSeals(fd, kImmutable); !sealed.ok()) {
-    return sealed;
-  }
-  struct stat status;
-  if (::fstat(fd, &status) < 0) return absl::ErrnoToStatus(errno, "fstat");
-  const auto size = static_cast<size_t>(status.st_size);
-  if (size > max_bytes) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "a memfd of ", size, " bytes: at most ", max_bytes, " are allowed"));
-  }
+  const absl::StatusOr<size_t> sealed = SealedSize(fd, max_bytes);
+  if (!sealed.ok()) return sealed.status();
+  const size_t size = *sealed;
   std::string bytes(size, '\0');
   size_t done = 0;
   while (done < size) {
@@ -97,6 +109,24 @@ absl::StatusOr<std::string> ReadSealedMemfd(int fd, size_t max_bytes) {
     done += static_cast<size_t>(count);
   }
   return bytes;
+}
+
+absl::StatusOr<SealedMapping> SealedMapping::Map(int fd, size_t max_bytes) {
+  const absl::StatusOr<size_t> size = SealedSize(fd, max_bytes);
+  if (!size.ok()) return size.status();
+  if (*size == 0) return SealedMapping(absl::string_view());
+  // Private: a shared one of a file sealed against writing is refused before
+  // Linux 6.7, though it is only for reading.
+  void* const mapped = ::mmap(nullptr, *size, PROT_READ,
+                              MAP_PRIVATE | MAP_POPULATE, fd, 0);
+  if (mapped == MAP_FAILED) return absl::ErrnoToStatus(errno, "mmap");
+  return SealedMapping(
+      absl::string_view(static_cast<const char*>(mapped), *size));
+}
+
+SealedMapping::~SealedMapping() {
+  if (bytes_.empty()) return;
+  ::munmap(const_cast<char*>(bytes_.data()), bytes_.size());
 }
 
 }  // namespace handoff

@@ -16,10 +16,12 @@
 namespace handoff {
 
 // A frame on its way out, with the descriptors that go with it. The sender of
-// the frame fills in seq, descriptor_count and descriptors.
+// the frame fills in seq, descriptor_count and descriptors, but for the first
+// ones where it says so.
 struct OutgoingFrame {
   v1::Frame frame;
   std::vector<SharedFd> descriptors;
+  size_t described = 0;  // of the descriptors, by the frame as it is
 };
 
 // The frame that `bytes` are. INVALID_ARGUMENT where they are none, where it is

@@ -60,7 +60,7 @@ struct Limits {
 inline constexpr size_t kInlineStateBytes = 4 * 1024;
 
 // A frame of a batch is closed when its body has grown to this.
-inline constexpr size_t kBatchBytes = 48 * 1024;
+inline constexpr size_t kBatchBytes = 96 * 1024;
 
 // Longest name of a listener, descriptor, blob, type or label, in bytes.
 inline constexpr size_t kMaxNameBytes = 255;

@@ -1,5 +1,6 @@
 #include "handoff/protocol/staged_inventory.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -22,7 +23,7 @@ absl::StatusOr<SharedFd> Take(std::vector<SharedFd>& fds, uint32_t index,
 
 }  // namespace
 
-absl::Status StagedInventory::Apply(const v1::Frame& frame,
+absl::Status StagedInventory::Apply(v1::Frame& frame,
                                     std::vector<UniqueFd> descriptors) {
   std::vector<SharedFd> fds;
   fds.reserve(descriptors.size());
@@ -35,7 +36,7 @@ absl::Status StagedInventory::Apply(const v1::Frame& frame,
   } else if (frame.has_blobs()) {
     status = ApplyBlobs(frame.blobs(), fds);
   } else if (frame.has_sessions()) {
-    status = ApplySessions(frame.sessions(), fds);
+    status = ApplySessions(*frame.mutable_sessions(), fds);
   } else {
     return absl::InvalidArgumentError(
         absl::StrCat("frame \"", BodyName(frame), "\" is no batch"));
@@ -63,8 +64,46 @@ absl::Status StagedInventory::CheckCounts(uint64_t descriptors, uint64_t blobs,
       blobs_.size(), " and ", sessions_.size(), " have come"));
 }
 
-StagedInventory::Changes StagedInventory::TakeChanges() {
-  return std::exchange(changes_, Changes());
+StagedInventory::Arrival StagedInventory::TakeArrival(Session& session) {
+  v1::SessionRecord& record = session.record;
+  Arrival arrival;
+  arrival.id = record.id();
+  arrival.type = record.type();
+  arrival.handoffs = record.handoffs();
+  arrival.opened_at = record.opened_at();
+  arrival.state.Swap(record.mutable_state());
+  record.clear_state();
+  arrival.descriptors.resize(session.descriptors.size());
+  for (size_t i = 0; i < session.descriptors.size(); ++i) {
+    v1::SessionDescriptor& d = *record.mutable_descriptors(static_cast<int>(i));
+    arrival.descriptors[i] = {d.name(), session.descriptors[i],
+                              std::move(*d.mutable_input()),
+                              std::move(*d.mutable_output())};
+    d.clear_input();
+    d.clear_output();
+  }
+  arrival.state_memfd = std::move(session.state_memfd);
+  arrival.state_at = record.state_at();
+  arrival.state_size = record.state_size();
+  return arrival;
+}
+
+StagedInventory::SessionChanges StagedInventory::TakeSessionChanges() {
+  SessionChanges changes;
+  changes.arrived.reserve(fresh_.size());
+  for (const uint64_t id : std::exchange(fresh_, {})) {
+    const auto it = sessions_.find(id);
+    if (it == sessions_.end()) continue;
+    if (std::exchange(it->second.fresh, false)) {
+      changes.arrived.push_back(TakeArrival(it->second));
+    }
+  }
+  changes.gone = std::exchange(gone_, {});
+  return changes;
+}
+
+std::set<std::string> StagedInventory::TakeBlobChanges() {
+  return std::exchange(changed_blobs_, {});
 }
 
 absl::Status StagedInventory::ApplyDescriptors(const v1::Descriptors& batch,
@@ -129,7 +168,7 @@ absl::Status StagedInventory::ApplyBlobs(const v1::Blobs& batch,
       blob.memfd = *std::move(fd);
     }
     blobs_[entry.name()] = std::move(blob);
-    changes_.blobs.insert(entry.name());
+    changed_blobs_.insert(entry.name());
   }
   if (blobs_.size() > limits_.blobs) {
     return absl::ResourceExhaustedError(
@@ -138,10 +177,26 @@ absl::Status StagedInventory::ApplyBlobs(const v1::Blobs& batch,
   return absl::OkStatus();
 }
 
-absl::Status StagedInventory::ApplySessions(const v1::Sessions& batch,
+absl::Status StagedInventory::ApplySessions(v1::Sessions& batch,
                                             std::vector<SharedFd>& fds) {
+  // Those that hold states stay until the last record has been looked at.
+  std::vector<bool> shared(fds.size());
   for (const v1::SessionRecord& record : batch.records()) {
-    if (absl::Status s = ApplyRecord(record, fds); !s.ok()) return s;
+    const uint32_t in = record.state_in();
+    if (in == 0) continue;
+    if (in > fds.size()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the state of session ", record.id(),
+                       " is in descriptor ", in, " of ", fds.size()));
+    }
+    shared[in - 1] = true;
+  }
+  std::vector<SharedFd> memfds(fds.size());
+  for (size_t i = 0; i < fds.size(); ++i) {
+    if (shared[i]) memfds[i] = std::move(fds[i]);
+  }
+  for (v1::SessionRecord& record : *batch.mutable_records()) {
+    if (absl::Status s = ApplyRecord(record, fds, memfds); !s.ok()) return s;
   }
   for (const uint64_t id : batch.closed()) {
     if (sessions_.erase(id) == 0) {
@@ -149,8 +204,7 @@ absl::Status StagedInventory::ApplySessions(const v1::Sessions& batch,
           absl::StrCat("session ", id, " was closed but never sent"));
     }
     closed_.insert(id);
-    changes_.sessions.erase(id);
-    changes_.gone.insert(id);
+    gone_.push_back(id);
   }
   for (const v1::KeptSession& kept : batch.kept()) {
     if (closed_.count(kept.id()) != 0) {
@@ -165,10 +219,7 @@ absl::Status StagedInventory::ApplySessions(const v1::Sessions& batch,
           absl::StrCat("session ", kept.id(), " is kept for a reason of ",
                        kept.reason().size(), " bytes"));
     }
-    if (sessions_.erase(kept.id()) > 0) {
-      changes_.sessions.erase(kept.id());
-      changes_.gone.insert(kept.id());
-    }
+    if (sessions_.erase(kept.id()) > 0) gone_.push_back(kept.id());
     kept_[kept.id()] = kept;
   }
   if (sessions_.size() + kept_.size() > limits_.sessions ||
@@ -179,8 +230,9 @@ absl::Status StagedInventory::ApplySessions(const v1::Sessions& batch,
   return absl::OkStatus();
 }
 
-absl::Status StagedInventory::ApplyRecord(const v1::SessionRecord& record,
-                                          std::vector<SharedFd>& fds) {
+absl::Status StagedInventory::ApplyRecord(v1::SessionRecord& record,
+                                          std::vector<SharedFd>& fds,
+                                          const std::vector<SharedFd>& memfds) {
   const auto malformed = [&record](absl::string_view why) {
     return absl::InvalidArgumentError(
         absl::StrCat("session ", record.id(), " ", why));
@@ -196,44 +248,55 @@ absl::Status StagedInventory::ApplyRecord(const v1::SessionRecord& record,
     return malformed(absl::StrCat("has more than ",
                                   limits_.session_descriptors, " descriptors"));
   }
-  if (absl::Status s = CountState(record.ByteSizeLong()); !s.ok()) return s;
+  // Each by itself first: a peer's numbers must not wrap around.
+  if (record.state_size() > limits_.state_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("state of ", record.state_size(), " bytes; the limit is ",
+                     limits_.state_bytes));
+  }
+  if (absl::Status s = CountState(record.ByteSizeLong() + record.state_size());
+      !s.ok()) {
+    return s;
+  }
 
-  const auto old = sessions_.find(record.id());
-  if (old != sessions_.end() && old->second.record.type() != record.type()) {
+  const auto [old, is_new] = sessions_.try_emplace(record.id());
+  Session& session = old->second;
+  if (!is_new && session.record.type() != record.type()) {
     return malformed("changed its type");
   }
-  Session session;
-  session.record = record;
-  std::set<absl::string_view> names;
-  for (const v1::SessionDescriptor& d : record.descriptors()) {
+  std::vector<SharedFd> had = std::exchange(session.descriptors, {});
+  for (int i = 0; i < record.descriptors_size(); ++i) {
+    const v1::SessionDescriptor& d = record.descriptors(i);
     if (absl::Status s = CheckName("session's descriptor", d.name()); !s.ok()) {
       return s;
     }
-    if (!names.insert(d.name()).second) {
-      return malformed("has two descriptors of one name");
+    for (int j = 0; j < i; ++j) {
+      if (record.descriptors(j).name() == d.name()) {
+        return malformed("has two descriptors of one name");
+      }
     }
     SharedFd fd;
     if (d.sent_in() != 0) {
       auto taken = Take(fds, d.sent_in(), "a session");
       if (!taken.ok()) return taken.status();
       fd = *std::move(taken);
-    } else if (old != sessions_.end()) {
-      for (int i = 0; i < old->second.record.descriptors_size(); ++i) {
-        if (old->second.record.descriptors(i).name() == d.name()) {
-          fd = old->second.descriptors[i];
+    } else {
+      for (size_t j = 0; j < had.size(); ++j) {
+        if (session.record.descriptors(static_cast<int>(j)).name() ==
+            d.name()) {
+          fd = had[j];
         }
       }
     }
     if (fd == nullptr) return malformed("lacks a descriptor");
     session.descriptors.push_back(std::move(fd));
   }
-  if (record.state_in() != 0) {
-    auto taken = Take(fds, record.state_in(), "a session's state");
-    if (!taken.ok()) return taken.status();
-    session.state_memfd = *std::move(taken);
+  session.state_memfd =
+      record.state_in() == 0 ? nullptr : memfds[record.state_in() - 1];
+  session.record.Swap(&record);
+  if (!std::exchange(session.fresh, true)) {
+    fresh_.push_back(session.record.id());
   }
-  sessions_[record.id()] = std::move(session);
-  changes_.sessions.insert(record.id());
   return absl::OkStatus();
 }
 

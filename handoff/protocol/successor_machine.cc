@@ -133,7 +133,7 @@ void SuccessorMachine::SetWord(OutcomeWord* word, absl::Time now) {
   Enter(State::kStaging, now + config_.deadlines.frame);
 }
 
-void SuccessorMachine::OnFrame(const v1::Frame& frame,
+void SuccessorMachine::OnFrame(v1::Frame frame,
                                std::vector<UniqueFd> descriptors,
                                absl::Time now) {
   if (state_ == State::kEnded) return;
@@ -156,6 +156,18 @@ void SuccessorMachine::OnFrame(const v1::Frame& frame,
     return OnOffer(frame, std::move(descriptors), now);
   }
   if (IsBatch(frame) && live) {
+    if (state_ == State::kStaging) {
+      // A driver looks at what has a name while sessions still come.
+      if (named_complete_ && !frame.has_sessions()) {
+        return Fail(v1::Abort::MALFORMED,
+                    absl::InvalidArgumentError(absl::StrCat(
+                        "frame \"", BodyName(frame),
+                        "\" comes after the first sessions")),
+                    now);
+      }
+      named_complete_ = frame.has_sessions();
+    }
+    const uint64_t seq = frame.seq();
     const absl::Status status =
         inventory_.Apply(frame, std::move(descriptors));
     if (!status.ok()) {
@@ -164,7 +176,7 @@ void SuccessorMachine::OnFrame(const v1::Frame& frame,
                   status, now);
     }
     v1::Frame ack;
-    ack.mutable_batch_ack()->set_seq(frame.seq());
+    ack.mutable_batch_ack()->set_seq(seq);
     Push(std::move(ack), now);
     return Enter(state_, state_ == State::kStaging
                              ? std::min(now + Silence(), staging_deadline_)

@@ -58,7 +58,7 @@ class SuccessorMachine {
 
   // News from the peer, as for PredecessorMachine; the machine takes over a
   // frame's descriptors.
-  void OnFrame(const v1::Frame& frame, std::vector<UniqueFd> descriptors,
+  void OnFrame(v1::Frame frame, std::vector<UniqueFd> descriptors,
                absl::Time now);
   void OnBadFrame(v1::Abort::Reason reason, const absl::Status& why,
                   absl::Time now);
@@ -95,6 +95,10 @@ class SuccessorMachine {
   std::vector<UniqueFd>& offer_descriptors() { return offer_descriptors_; }
   const v1::Final& final_counts() const { return final_; }
   StagedInventory& inventory() { return inventory_; }
+  // Named descriptors and blobs are all there, and stay as they are until Ready.
+  bool named_complete() const {
+    return named_complete_ || state_ > State::kStaging;
+  }
 
  private:
   void Enter(State state, absl::Time deadline);
@@ -121,6 +125,7 @@ class SuccessorMachine {
   std::vector<UniqueFd> offer_descriptors_;
   v1::Final final_;
   absl::Status why_;
+  bool named_complete_ = false;
   bool committed_ = false;
   bool closed_ = false;
   bool dead_ = false;

@@ -49,11 +49,17 @@ absl::StatusOr<bool> Wait(int fd, int events, absl::Time deadline) {
   }
 }
 
-// Fills in what the frame says of its descriptors.
-absl::Status Describe(v1::Frame& frame, absl::Span<const int> descriptors) {
+// Fills in what the frame says of its descriptors, but for the first ones.
+absl::Status Describe(v1::Frame& frame, absl::Span<const int> descriptors,
+                      size_t described) {
   frame.set_descriptor_count(static_cast<uint32_t>(descriptors.size()));
-  frame.clear_descriptors();
-  for (const int fd : descriptors) {
+  if (described > 0 &&
+      (described != static_cast<size_t>(frame.descriptors_size()) ||
+       described > descriptors.size())) {
+    return absl::InternalError("a frame does not describe what it should");
+  }
+  if (described == 0) frame.clear_descriptors();
+  for (const int fd : descriptors.subspan(described)) {
     absl::StatusOr<v1::DescriptorInfo> info = DescribeDescriptor(fd);
     if (!info.ok()) {
       return absl::InvalidArgumentError(info.status().message());
@@ -98,23 +104,24 @@ absl::StatusOr<Channel> Channel::Create(UniqueFd socket, Options options) {
   return Channel(std::move(socket), std::move(options));
 }
 
-absl::StatusOr<std::string> Channel::Prepare(
-    v1::Frame& frame, absl::Span<const int> descriptors) const {
+absl::StatusOr<std::string> Channel::Prepare(v1::Frame& frame,
+                                             absl::Span<const int> descriptors,
+                                             size_t described) const {
   // Before they are described: thousands would take a while.
   if (descriptors.size() > kMaxDescriptorsPerMessage) {
     return absl::InvalidArgumentError(
         absl::StrCat(descriptors.size(), " descriptors in one frame: at most ",
                      kMaxDescriptorsPerMessage, " are allowed"));
   }
-  absl::Status described = Describe(frame, descriptors);
-  if (!described.ok()) return described;
+  absl::Status whole = Describe(frame, descriptors, described);
+  if (!whole.ok()) return whole;
   frame.set_seq(sent_ + 1);
   return Serialize(frame);
 }
 
-absl::Status Channel::Send(v1::Frame& frame,
-                           absl::Span<const int> descriptors) {
-  absl::StatusOr<std::string> bytes = Prepare(frame, descriptors);
+absl::Status Channel::Send(v1::Frame& frame, absl::Span<const int> descriptors,
+                           size_t described) {
+  absl::StatusOr<std::string> bytes = Prepare(frame, descriptors, described);
   if (!bytes.ok()) return bytes.status();
   absl::Status sent = SendMessage(fd(), *bytes, descriptors);
   if (sent.ok()) ++sent_;
@@ -123,7 +130,8 @@ absl::Status Channel::Send(v1::Frame& frame,
 
 absl::Status Channel::SendBefore(absl::Time deadline, v1::Frame& frame,
                                  absl::Span<const int> descriptors) {
-  absl::StatusOr<std::string> bytes = Prepare(frame, descriptors);
+  absl::StatusOr<std::string> bytes =
+      Prepare(frame, descriptors, /*described=*/0);
   if (!bytes.ok()) return bytes.status();
   // Whether the last try failed although poll(2) had said that it would not.
   bool misled = false;

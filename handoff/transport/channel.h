@@ -1,6 +1,7 @@
 #ifndef HANDOFF_TRANSPORT_CHANNEL_H_
 #define HANDOFF_TRANSPORT_CHANNEL_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -49,11 +50,14 @@ class Channel {
   Channel& operator=(Channel&&) = default;
 
   // Fills in seq, descriptor_count and descriptors of `frame`, and sends it
-  // with duplicates of `descriptors`. The codes of SendMessage(); UNAVAILABLE
-  // and RESOURCE_EXHAUSTED mean that nothing was sent and the call can be
-  // repeated with the same frame. INVALID_ARGUMENT where the frame is too large
-  // or a descriptor cannot be passed.
-  absl::Status Send(v1::Frame& frame, absl::Span<const int> descriptors);
+  // with duplicates of `descriptors`, the first of which the frame describes
+  // already, so many as `described` says. The codes of SendMessage();
+  // UNAVAILABLE and RESOURCE_EXHAUSTED mean that nothing was sent and the call
+  // can be repeated with the same frame, which describes all of them then.
+  // INVALID_ARGUMENT where the frame is too large or a descriptor cannot be
+  // passed.
+  absl::Status Send(v1::Frame& frame, absl::Span<const int> descriptors,
+                    size_t described = 0);
 
   // The next frame. The codes of ReceiveMessage(), and
   // INVALID_ARGUMENT     it does not parse, its seq is not the next, or its
@@ -78,7 +82,8 @@ class Channel {
   Channel(UniqueFd socket, Options options);
 
   absl::StatusOr<std::string> Prepare(v1::Frame& frame,
-                                      absl::Span<const int> descriptors) const;
+                                      absl::Span<const int> descriptors,
+                                      size_t described) const;
   absl::Status Authenticate(ReceivedMessage& message);
 
   UniqueFd socket_;
