@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -112,19 +113,17 @@ class Server:
         self.clients = []
 
     def await_ready(self):
-        os.set_blocking(self.process.stdout.fileno(), False)
         line = b""
         until = time.monotonic() + PATIENCE
         while not line.endswith(b"\n"):
-            if time.monotonic() > until or self.process.poll() is not None:
+            readable, _, _ = select.select(
+                [self.process.stdout], [], [], max(0, until - time.monotonic()))
+            piece = os.read(self.process.stdout.fileno(), 4096) if readable else b""
+            if not piece:
                 self.log.seek(0)
                 raise Failure(f"{self.name} does not start: "
                               f"{self.log.read().decode(errors='replace')}")
-            piece = self.process.stdout.read()
-            if piece:
-                line += piece
-            else:
-                time.sleep(0.01)
+            line += piece
         found = re.search(rb"^ready .* http=([0-9.]+):(\d+)$", line.strip())
         if not found:
             raise Failure(f"{self.name} says {line!r}")
