@@ -28,19 +28,28 @@ v1::LedgerEntry Entry(v1::LedgerEntry::Outcome outcome, const Session& session,
 
 }  // namespace
 
+// So that it and the count of its owners are one piece of memory.
+struct Roster::NewSession : Session {
+  NewSession(Roster* roster, uint64_t id, absl::string_view type)
+      : Session(roster, id, type) {}
+};
+
 std::shared_ptr<Session> Roster::Open(int group, absl::string_view type,
                                       std::vector<NamedFd> descriptors) {
-  std::lock_guard<std::mutex> lock(mu_);
-  std::shared_ptr<Session> session(new Session(this, next_id_++, type));
+  std::shared_ptr<Session> session =
+      std::make_shared<NewSession>(this, next_id_++, type);
   session->opened_at_ = absl::Now();
   session->group_ = group;
+  session->descriptors_.reserve(descriptors.size());
   for (NamedFd& d : descriptors) {
     session->descriptors_.push_back(
         {std::move(d.name), std::make_shared<UniqueFd>(std::move(d.fd)),
          false});
   }
-  sessions_.emplace(session->id(), session);
   session->changed_ = true;
+  // Until here nobody else knows of it.
+  std::lock_guard<std::mutex> lock(mu_);
+  sessions_.emplace(session->id(), session);
   const auto it = changed_.find(group);
   if (it != changed_.end()) it->second.push_back(session);
   return session;
@@ -51,7 +60,7 @@ std::shared_ptr<Session> Roster::Receive(
   std::lock_guard<std::mutex> lock(mu_);
   std::shared_ptr<Session>& session = sessions_[arrival.id];
   if (session == nullptr) {
-    session.reset(new Session(this, arrival.id, arrival.type));
+    session = std::make_shared<NewSession>(this, arrival.id, arrival.type);
     session->opened_at_ =
         absl::FromUnixNanos(static_cast<int64_t>(arrival.opened_at));
     session->handoffs_ = handoffs;
@@ -96,7 +105,7 @@ void Roster::EndSession(Session& session, End end) {
     ::shutdown(fd, SHUT_RDWR);  // ENOTSOCK, ENOTCONN: nobody is there to tell
   }
   std::vector<Session::Descriptor> descriptors;  // closed without the lock
-  Copy copied;
+  decltype(copies_)::node_type copied;
   std::shared_ptr<Session> alive;
   std::function<void()> on_end;
   {
@@ -108,14 +117,12 @@ void Roster::EndSession(Session& session, End end) {
       alive = std::move(it->second);
       sessions_.erase(it);
     }
-    if (const auto copy = copies_.find(session.id()); copy != copies_.end()) {
-      copied = std::move(copy->second);
-      copies_.erase(copy);
-    }
+    // Most end when nothing was sent of any: then there is nothing to look up.
+    if (!copies_.empty()) copied = copies_.extract(session.id());
     // A store goes on for as long as the process: what it keeps of a session
     // ends with it.
     if (storing_) kept_.erase(session.id());
-    if (sent_.erase(session.id()) > 0) {
+    if (!sent_.empty() && sent_.erase(session.id()) > 0) {
       closed_.push_back(session.id());
       if (!storing_) {
         ended_.push_back(Entry(v1::LedgerEntry::CLOSED, session,

@@ -1,6 +1,7 @@
 #ifndef HANDOFF_ROSTER_H_
 #define HANDOFF_ROSTER_H_
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -13,6 +14,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -148,6 +150,8 @@ class Roster {
   void DropCopies();
 
  private:
+  struct NewSession;  // a Session, for std::make_shared
+
   // Keeps what was sent of a session of a group that takes back.
   void Copied(const Session& session, const GroupSnapshot::Item& item,
               uint64_t handoff);
@@ -155,10 +159,10 @@ class Roster {
   mutable std::mutex mu_;
   mutable std::condition_variable gone_;  // some of `sessions_`
   bool waits_over_ = false;
-  std::unordered_map<uint64_t, std::shared_ptr<Session>> sessions_;
+  absl::flat_hash_map<uint64_t, std::shared_ptr<Session>> sessions_;
   // By tracked group.
   std::map<int, std::vector<std::shared_ptr<Session>>> changed_;
-  uint64_t next_id_ = 1;
+  std::atomic<uint64_t> next_id_{1};  // not guarded
   std::function<void()> on_end_;
 
   uint64_t handoff_ = 0;  // the number of the one that is under way
