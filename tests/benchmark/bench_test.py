@@ -195,6 +195,7 @@ class BenchTest(unittest.TestCase):
 def run_of(name, seconds, **members):
     return {
         "run_name": name,
+        "family_index": 0,
         "run_type": "iteration",
         "cpu_time": seconds * 1e9,
         "time_unit": "ns",

@@ -52,9 +52,9 @@ def summary(runs):
 
 
 def pair(report):
-    """The parts in the order of `report`, Google Benchmark's JSON."""
+    """The parts in the order in which they are registered; `report` is the JSON."""
     parts = {}
-    for run in report["benchmarks"]:
+    for run in sorted(report["benchmarks"], key=lambda run: run["family_index"]):
         if run.get("run_type") == "aggregate":
             continue
         name, _, what = run["run_name"].rpartition("/")
