@@ -84,7 +84,7 @@ def chosen_by(options):
     if not options.only:
         return rows.ROWS, True
     keys = options.only.split(",")
-    return rows.select([key for key in keys if key != PARTS]), PARTS in keys
+    return rows.choose([key for key in keys if key != PARTS]), PARTS in keys
 
 
 def needs(chosen, with_parts):

@@ -7,6 +7,7 @@ README.md says what the program of a row is called with and what it prints.
 import json
 import math
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -108,11 +109,26 @@ def last_line(path):
     return lines[-1] if lines else ""
 
 
+def wait(process, seconds):
+    """Its exit code, or None where it has not ended in time. Kills its process group."""
+    ended = select.poll()
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        ended.register(pidfd, select.POLLIN)
+        in_time = bool(ended.poll(seconds * 1000))
+    finally:
+        # Before it is reaped: afterwards its number may be another group's.
+        os.killpg(process.pid, signal.SIGKILL)
+        os.close(pidfd)
+        code = process.wait()
+    return code if in_time else None
+
+
 def run_program(command, seconds):
     """Runs `command` in a process group of its own; returns its last line on stdout.
 
     Its output goes to files: a pipe would be held open by processes that it leaves
-    behind. Those are killed.
+    behind.
     """
     with tempfile.TemporaryDirectory(prefix="bench.") as logs:
         out, err = os.path.join(logs, "stdout"), os.path.join(logs, "stderr")
@@ -127,16 +143,7 @@ def run_program(command, seconds):
                 )
             except OSError as error:
                 raise RowError(f"cannot execute {command[0]}: {error.strerror}") from error
-            try:
-                code = process.wait(timeout=seconds)
-            except subprocess.TimeoutExpired:
-                code = None
-            finally:
-                try:
-                    os.killpg(process.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-                process.wait()
+            code = wait(process, seconds)
         if code != 0:
             with open(err, encoding="utf-8", errors="replace") as text:
                 sys.stderr.write(text.read())
@@ -193,7 +200,7 @@ def measure(row, programs, quick, seconds):
     return result
 
 
-def select(keys):
+def choose(keys):
     """The rows of `keys`, where a key also stands for those that begin with it and "_"."""
     chosen = []
     for key in keys:
