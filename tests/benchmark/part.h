@@ -45,7 +45,8 @@ class Measure {
 
   // Before Run(), instead of it.
   void Fail(const absl::Status& status) {
-    state_.SkipWithError(std::string(status.message()).c_str());
+    const std::string message(status.message());
+    state_.SkipWithError(message.c_str());
   }
 
  private:
