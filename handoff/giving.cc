@@ -242,9 +242,8 @@ void Giving::AddDescriptors() {
 
 absl::Status Giving::AddBlobs(bool first) {
   if (first) {
-    google::protobuf::Any ledger;
-    ledger.PackFrom(process_.ledger->HandOver());
-    if (absl::Status s = builder_.AddBlob(kLedgerBlob, std::move(ledger));
+    if (absl::Status s =
+            builder_.AddBlob(kLedgerBlob, process_.ledger->HandOver());
         !s.ok()) {
       return s;
     }
