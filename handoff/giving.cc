@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "handoff/clock.h"
+#include "handoff/moved_sessions.h"
 #include "handoff/protocol/frame.h"
 #include "handoff/store_shelf.h"
 
@@ -120,7 +121,7 @@ void Giving::Carry(PredecessorMachine::Command command, absl::Time now) {
       return groups.Thaw();
     case Command::kRelease: {
       const v1::Ready& ready = machine_->ready();
-      entries_ = process_.roster->Outcomes();
+      outcomes_ = process_.roster->Outcomes();
       AddOutcomes(*process_.belongings, ready);
       task_ = Task::kRelease;
       return groups.StartRelease(
@@ -151,7 +152,8 @@ void Giving::RollBack() {
   }
   process_.groups->TakeBack(std::move(returned));
   size_t lost = 0;
-  for (v1::LedgerEntry& entry : entries_) {
+  ExpandMoved(outcomes_);  // one may be taken back and the next one lost
+  for (v1::LedgerEntry& entry : *outcomes_.mutable_entries()) {
     if (entry.outcome() != v1::LedgerEntry::MOVED) continue;
     const bool session = entry.category() == "session";
     if (session && ids.count(entry.session()) == 0) {
@@ -220,13 +222,10 @@ void Giving::AddOutcomes(const Belongings& belongings, const v1::Ready& ready) {
   const std::set<std::string> unclaimed(ready.unclaimed().begin(),
                                         ready.unclaimed().end());
   const auto add = [&](absl::string_view category, const std::string& name) {
-    v1::LedgerEntry& entry = entries_.emplace_back();
     const bool refused = unclaimed.count(name) != 0;
-    entry.set_outcome(refused ? v1::LedgerEntry::REFUSED
-                              : v1::LedgerEntry::MOVED);
-    if (refused) entry.set_reason("the successor did not claim it");
-    entry.set_category(std::string(category));
-    entry.set_name(name);
+    AddEntry(
+        outcomes_, refused ? v1::LedgerEntry::REFUSED : v1::LedgerEntry::MOVED,
+        category, name, 0, refused ? "the successor did not claim it" : "");
   };
   for (const NamedDescriptor& named : belongings.named) {
     add(CategoryOf(named.role), named.name);
@@ -242,9 +241,8 @@ void Giving::AddDescriptors() {
 
 absl::Status Giving::AddBlobs(bool first) {
   if (first) {
-    google::protobuf::Any ledger;
-    ledger.PackFrom(process_.ledger->HandOver());
-    if (absl::Status s = builder_.AddBlob(kLedgerBlob, std::move(ledger));
+    if (absl::Status s =
+            builder_.AddBlob(kLedgerBlob, process_.ledger->HandOver());
         !s.ok()) {
       return s;
     }

@@ -119,7 +119,8 @@ class Giving {
   std::map<std::string, std::string> sent_blobs_;
   uint64_t events_sent_ = 0;
   PhaseClock phases_;
-  std::vector<v1::LedgerEntry> entries_;
+  // What became of everything, once it is committed, and no more than that.
+  v1::LedgerHandoff outcomes_;
   absl::Time started_;  // by the clock on the wall, for the ledger
   absl::Time begun_;
   bool unfinished_ = false;  // Step() ended with more to do

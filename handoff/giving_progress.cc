@@ -130,7 +130,7 @@ void Giving::NoteProgress(absl::Time now) {
 
 void Giving::Record(absl::Time now) {
   if (machine_->refused() || std::exchange(recorded_, true)) return;
-  v1::LedgerHandoff handoff;
+  v1::LedgerHandoff handoff = outcomes_;
   handoff.set_handoff_id(machine_->offer().handoff_id());
   handoff.set_result(rehearsal()           ? "rehearsed"
                      : machine_->aborted() ? "aborted"
@@ -142,7 +142,6 @@ void Giving::Record(absl::Time now) {
   handoff.set_started_at(static_cast<uint64_t>(absl::ToUnixNanos(started_)));
   handoff.set_seconds(absl::ToDoubleSeconds(now - begun_));
   phases_.AddTo(handoff);
-  for (v1::LedgerEntry& entry : entries_) *handoff.add_entries() = entry;
   process_.ledger->Add(std::move(handoff));
 }
 

@@ -1,11 +1,14 @@
 #include "handoff/ledger.h"
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <unordered_set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "handoff/moved_sessions.h"
+#include "handoff/protocol/frame.h"
 
 namespace handoff {
 namespace {
@@ -24,6 +27,46 @@ void SplitIds(uint64_t handoff_id, const Ids& ids,
     }
     (parts.back().*field)()->Add(ids[i]);
   }
+}
+
+// What somebody else has written down may claim anything: each of these turns
+// into an entry with the type's name.
+void DropSenseless(v1::LedgerHandoff& handoff) {
+  auto& moved = *handoff.mutable_moved_sessions();
+  moved.erase(std::remove_if(moved.begin(), moved.end(),
+                             [](const v1::MovedSessions& sessions) {
+                               return CountMoved(sessions).value_or(0) == 0 ||
+                                      !CheckName("type", sessions.type()).ok();
+                             }),
+              moved.end());
+}
+
+// Entries, as Get() has them; the greatest number where they are more.
+uint64_t Size(const v1::LedgerHandoff& handoff) {
+  uint64_t size = static_cast<uint64_t>(handoff.entries_size());
+  for (const v1::MovedSessions& moved : handoff.moved_sessions()) {
+    const uint64_t more = CountMoved(moved).value_or(0);
+    size += std::min(more, std::numeric_limits<uint64_t>::max() - size);
+  }
+  return size;
+}
+
+// Leaves the first `most` entries, and of the sessions that moved what there is
+// room for beside them.
+void Shorten(v1::LedgerHandoff& handoff, uint64_t most) {
+  auto& entries = *handoff.mutable_entries();
+  if (static_cast<uint64_t>(entries.size()) > most) {
+    const int keep = static_cast<int>(most);
+    entries.DeleteSubrange(keep, entries.size() - keep);
+  }
+  most -= static_cast<uint64_t>(entries.size());
+  auto& moved = *handoff.mutable_moved_sessions();
+  int kept = 0;
+  while (kept < moved.size() && most > 0) {
+    KeepFirst(moved[kept], most);
+    most -= CountMoved(moved[kept++]).value_or(0);
+  }
+  moved.DeleteSubrange(kept, moved.size() - kept);
 }
 
 // All but the entries, of which there may be very many.
@@ -68,6 +111,9 @@ void CountEntries(v1::LedgerHandoff& handoff) {
       ++counts[entry.outcome()];
     }
   }
+  for (const v1::MovedSessions& moved : handoff.moved_sessions()) {
+    counts[v1::LedgerEntry::MOVED] += CountMoved(moved).value_or(0);
+  }
   handoff.set_moved(counts[v1::LedgerEntry::MOVED]);
   handoff.set_kept(counts[v1::LedgerEntry::KEPT]);
   handoff.set_drained(counts[v1::LedgerEntry::DRAINED]);
@@ -84,9 +130,12 @@ void SplitDrained(const v1::DrainedSessions& drained,
            &v1::DrainedSessions::mutable_cut_off, parts);
 }
 
-void LedgerBook::Inherit(const v1::Ledger& ledger) {
+void LedgerBook::Inherit(v1::Ledger ledger) {
+  for (v1::LedgerHandoff& handoff : *ledger.mutable_handoffs()) {
+    DropSenseless(handoff);
+  }
   std::lock_guard<std::mutex> lock(mu_);
-  ledger_ = ledger;
+  ledger_ = std::move(ledger);
   Trim();
 }
 
@@ -153,10 +202,12 @@ void LedgerBook::Amend(const v1::DrainedSessions& drained) {
   handoff->set_drained(handoff->drained() + kept + refused);
 }
 
-v1::Ledger LedgerBook::HandOver() {
+google::protobuf::Any LedgerBook::HandOver() {
+  google::protobuf::Any packed;
   std::lock_guard<std::mutex> lock(mu_);
   amendments_.clear();
-  return ledger_;
+  packed.PackFrom(ledger_);
+  return packed;
 }
 
 std::vector<v1::DrainedSessions> LedgerBook::TakeAmendments() {
@@ -168,8 +219,15 @@ std::vector<v1::DrainedSessions> LedgerBook::TakeAmendments() {
 }
 
 v1::Ledger LedgerBook::Get() const {
-  std::lock_guard<std::mutex> lock(mu_);
-  return ledger_;
+  v1::Ledger ledger;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    ledger = ledger_;
+  }
+  for (v1::LedgerHandoff& handoff : *ledger.mutable_handoffs()) {
+    ExpandMoved(handoff);
+  }
+  return ledger;
 }
 
 absl::optional<v1::LedgerHandoff> LedgerBook::Last() const {
@@ -192,16 +250,15 @@ void LedgerBook::Trim() {
   if (handoffs.size() > kMaxHandoffs) {
     handoffs.DeleteSubrange(0, handoffs.size() - kMaxHandoffs);
   }
-  size_t entries = 0;
+  uint64_t room = kMaxEntries;
   for (int i = handoffs.size() - 1; i >= 0; --i) {
-    const size_t room = kMaxEntries - entries;
-    auto& kept = *handoffs[i].mutable_entries();
-    if (static_cast<size_t>(kept.size()) > room) {
+    uint64_t size = Size(handoffs[i]);
+    if (size > room) {
       // The last handoff keeps what there is room for, older ones all or none.
-      const int keep = i + 1 == handoffs.size() ? static_cast<int>(room) : 0;
-      kept.DeleteSubrange(keep, kept.size() - keep);
+      size = i + 1 == handoffs.size() ? room : 0;
+      Shorten(handoffs[i], size);
     }
-    entries += static_cast<size_t>(kept.size());
+    room -= size;
   }
 }
 

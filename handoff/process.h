@@ -103,7 +103,7 @@ class Process : public Handoff {
   bool InheritEvents(const std::string& blob);
   v1::Ready MakeReady();
   void AdoptUntouched();
-  // What was taken and what was not claimed, as entries.
+  // What was taken and what was not claimed.
   void AddTaken(v1::LedgerHandoff& handoff);
   void Drop(Taken& taken);
   void DropTaken();

@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/time/clock.h"
+#include "handoff/moved_sessions.h"
 #include "handoff/process.h"
 #include "handoff/staged_state.h"
 
@@ -42,10 +43,11 @@ void Process::AddTaken(v1::LedgerHandoff& handoff) {
     AddEntry(handoff, taken ? v1::LedgerEntry::MOVED : v1::LedgerEntry::REFUSED,
              "blob", name, 0, taken ? "" : "not claimed by the successor");
   }
+  MovedIds moved;
   for (const auto& [session, taken] : taken_) {
-    AddEntry(handoff, v1::LedgerEntry::MOVED, "session", taken.session->type(),
-             session, "");
+    moved.Add(taken.session->type(), session);
   }
+  moved.MoveTo(handoff);
 }
 
 void Process::RecordTaking() {

@@ -182,7 +182,7 @@ void Process::InheritLedger() {
   auto value = DecodeBlob(blob->second, Limits());
   v1::Ledger ledger;
   if (value.ok() && value->UnpackTo(&ledger)) {
-    ledger_.Inherit(ledger);
+    ledger_.Inherit(std::move(ledger));
   } else {
     report_(Event::Kind::kNote,
             taking_ == nullptr ? 0 : taking_->offer().handoff_id(),

@@ -21,6 +21,7 @@ constexpr size_t kMaxListedBytes = 120'000;
 absl::Status SendReport(int socket, v1::LedgerHandoff report) {
   google::protobuf::RepeatedPtrField<v1::LedgerEntry> entries;
   entries.Swap(report.mutable_entries());
+  report.clear_moved_sessions();
   size_t bytes = report.ByteSizeLong();
   std::stable_partition(entries.begin(), entries.end(),
                         [](const v1::LedgerEntry& entry) {

@@ -12,6 +12,7 @@
 #include "handoff/fd/scm_rights.h"
 #include "handoff/fd/unique_fd.h"
 #include "handoff/ledger.h"
+#include "handoff/moved_sessions.h"
 
 namespace handoff {
 namespace {
@@ -37,13 +38,17 @@ TEST(RehearsalReportTest, ArrivesWithWhatWouldNotMoveAndCountsOfTheRest) {
   AddEntry(report, v1::LedgerEntry::MOVED, "listener", "http", 0, "");
   AddEntry(report, v1::LedgerEntry::KEPT, "session", "chat", 7, "TLS");
   AddEntry(report, v1::LedgerEntry::REFUSED, "blob", "rooms", 0, "too old");
+  MovedIds moved;
+  for (uint64_t id = 1; id < 100; ++id) moved.Add("chat", id);
+  moved.MoveTo(report);
   CountEntries(report);
   Ends ends;
   ASSERT_TRUE(SendReport(ends.theirs.get(), report).ok());
   const auto received = ends.Receive();
   ASSERT_TRUE(received.ok()) << received.status();
   EXPECT_EQ(received->result(), "failed");
-  EXPECT_EQ(received->moved(), 1u);
+  EXPECT_EQ(received->moved(), 100u);
+  EXPECT_EQ(received->moved_sessions_size(), 0);
   ASSERT_EQ(received->entries_size(), 2) << received->ShortDebugString();
   EXPECT_EQ(received->entries(0).reason(), "too old");
   EXPECT_EQ(received->entries(1).reason(), "TLS");

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "handoff/fd/descriptor_details.h"
 #include "handoff/fd/fd_description.h"
+#include "handoff/moved_sessions.h"
 #include "handoff/protocol/frame.h"
 
 namespace handoff {
@@ -368,20 +369,25 @@ v1::DrainedSessions Roster::Kept() const {
   return kept;
 }
 
-std::vector<v1::LedgerEntry> Roster::Outcomes() const {
-  std::lock_guard<std::mutex> lock(mu_);
-  std::vector<v1::LedgerEntry> entries = ended_;
-  for (const auto& [id, session] : sessions_) {
-    if (sent_.count(id) != 0) {
-      entries.push_back(Entry(v1::LedgerEntry::MOVED, *session, ""));
-    } else if (const auto it = kept_.find(id); it != kept_.end()) {
-      entries.push_back(
-          Entry(it->second.refused() ? v1::LedgerEntry::REFUSED
-                                     : v1::LedgerEntry::KEPT,
-                *session, it->second.reason()));
+v1::LedgerHandoff Roster::Outcomes() const {
+  v1::LedgerHandoff outcomes;
+  MovedIds moved;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    outcomes.mutable_entries()->Add(ended_.begin(), ended_.end());
+    for (const auto& [id, session] : sessions_) {
+      if (sent_.count(id) != 0) {
+        moved.Add(session->type(), id);
+      } else if (const auto it = kept_.find(id); it != kept_.end()) {
+        *outcomes.add_entries() =
+            Entry(it->second.refused() ? v1::LedgerEntry::REFUSED
+                                       : v1::LedgerEntry::KEPT,
+                  *session, it->second.reason());
+      }
     }
   }
-  return entries;
+  moved.MoveTo(outcomes);
+  return outcomes;
 }
 
 }  // namespace handoff

@@ -132,8 +132,8 @@ class Roster {
   std::map<int, std::vector<std::shared_ptr<Session>>> Moved() const;
   // Closes our copies of them. [loop]
   void Release(const std::vector<std::shared_ptr<Session>>& moved);
-  // What the handoff did with each session.
-  std::vector<v1::LedgerEntry> Outcomes() const;
+  // What the handoff did with each session, and nothing else.
+  v1::LedgerHandoff Outcomes() const;
   // Of the sessions that it left here: who has ended, and who has not. Without
   // the handoff's id.
   v1::DrainedSessions Kept() const;
