@@ -62,7 +62,7 @@ class FrameOf {
     kept->set_reason("TLS");
     return *this;
   }
-  const v1::Frame& frame() const { return frame_; }
+  v1::Frame frame() const { return frame_; }
 
  private:
   v1::Frame frame_;
@@ -71,7 +71,8 @@ class FrameOf {
 class StagedInventoryTest : public testing::Test {
  protected:
   absl::Status Apply(const FrameOf& frame, const Numbers& descriptors = {}) {
-    return staged_.Apply(frame.frame(), NumberedFds(descriptors));
+    v1::Frame applied = frame.frame();
+    return staged_.Apply(applied, NumberedFds(descriptors));
   }
   void ApplyOk(const FrameOf& frame, const Numbers& descriptors = {}) {
     const absl::Status status = Apply(frame, descriptors);
@@ -121,12 +122,14 @@ void ExpectRefused(const std::vector<BadCase>& cases, const Limits& limits,
     const NoDescriptorLeak no_leak;
     StagedInventory staged(limits);
     for (const Step& step : c.before) {
+      v1::Frame frame = step.frame.frame();
       const absl::Status status =
-          staged.Apply(step.frame.frame(), NumberedFds(step.descriptors));
+          staged.Apply(frame, NumberedFds(step.descriptors));
       EXPECT_TRUE(status.ok()) << "a frame before it: " << status;
     }
+    v1::Frame bad = c.bad.frame.frame();
     const absl::Status status =
-        staged.Apply(c.bad.frame.frame(), NumberedFds(c.bad.descriptors));
+        staged.Apply(bad, NumberedFds(c.bad.descriptors));
     EXPECT_EQ(status.code(), code) << status;
   }
 }
@@ -182,11 +185,13 @@ TEST_F(StagedInventoryTest, AMalformedBatchOfDescriptorsIsRefused) {
 TEST_F(StagedInventoryTest, AFrameThatIsNoBatchIsRefused) {
   for (const NamedFrame& f : EveryFrame()) {
     StagedInventory staged{Limits()};
-    const absl::Status status = staged.Apply(f.frame, {});
+    v1::Frame frame = f.frame;
+    const absl::Status status = staged.Apply(frame, {});
     const bool batch =
         f.name == "descriptors" || f.name == "blobs" || f.name == "sessions";
     EXPECT_EQ(status.ok(), batch) << f.name << ": " << status;
-    const absl::Status with_fd = staged.Apply(f.frame, NumberedFds({1}));
+    frame = f.frame;
+    const absl::Status with_fd = staged.Apply(frame, NumberedFds({1}));
     EXPECT_TRUE(absl::IsInvalidArgument(with_fd)) << f.name << ": " << with_fd;
   }
 }
@@ -303,6 +308,41 @@ TEST_F(StagedInventoryTest, LargeStateTravelsAsOneMoreDescriptor) {
   EXPECT_EQ(staged_.sessions().at(7).state_memfd, nullptr)
       << "the state is inline now, but an older one is there";
   EXPECT_EQ(OpenDescriptors().size(), open - 1);
+}
+
+TEST_F(StagedInventoryTest, TheStatesOfOneFrameMayShareAMemfd) {
+  const size_t open = OpenDescriptors().size();
+  ApplyOk(FrameOf()
+              .Session(7, {{"client", 1}}, "", 3)
+              .Session(8, {{"client", 2}}, "", 3),
+          {11, 12, 21});
+  EXPECT_EQ(staged_.sessions().at(7).state_memfd,
+            staged_.sessions().at(8).state_memfd);
+  EXPECT_EQ(NumberOf(staged_.sessions().at(7).state_memfd->get()), 21u);
+  ApplyOk(FrameOf().Closed(7));
+  EXPECT_EQ(OpenDescriptors().size(), open + 2) << "8 still needs it";
+  ApplyOk(FrameOf().Closed(8));
+  EXPECT_EQ(OpenDescriptors().size(), open);
+}
+
+TEST_F(StagedInventoryTest, WhereAStateIsNamedWrongTheFrameIsRefused) {
+  ExpectRefused(
+      {{"a descriptor that is not there",
+        {},
+        {FrameOf().Session(7, {{"c", 1}}, "", 2), {11}}},
+       {"the session's own",
+        {},
+        {FrameOf().Session(7, {{"c", 1}}, "", 1), {11}}},
+       {"another session's",
+        {},
+        {FrameOf().Session(7, {{"c", 1}}, "", 2).Session(8, {{"c", 2}}),
+         {11, 12}}}},
+      Limits(), absl::StatusCode::kInvalidArgument);
+  v1::Frame frame = FrameOf().Session(7, {{"c", 1}}, "", 2).frame();
+  frame.mutable_sessions()->mutable_records(0)->set_state_size(UINT64_MAX - 5);
+  EXPECT_TRUE(absl::IsResourceExhausted(
+      staged_.Apply(frame, NumberedFds({11, 12}))))
+      << "a size that wraps around";
 }
 
 TEST_F(StagedInventoryTest, ABlobIsReplacedByTheNextOfItsName) {
@@ -441,37 +481,68 @@ TEST_F(StagedInventoryTest, CountsAreOfNamedDescriptorsBlobsAndLiveSessions) {
             "2 and 2 have come");
 }
 
+std::vector<uint64_t> IdsOf(
+    const std::vector<StagedInventory::Arrival>& arrived) {
+  std::vector<uint64_t> ids;
+  for (const StagedInventory::Arrival& arrival : arrived) {
+    ids.push_back(arrival.id);
+  }
+  return ids;
+}
+
 TEST_F(StagedInventoryTest, ChangesAreWhatCameChangedOrWentSinceTheLastCall) {
-  ApplyOk(FrameOf().Session(7, {}).Session(8, {}).Session(9, {}).Kept(5));
+  using Ids = std::vector<uint64_t>;
+  ApplyOk(FrameOf().Session(9, {}).Session(8, {}).Session(7, {}).Kept(5));
   ApplyOk(FrameOf().Blob("a", "x"));
-  StagedInventory::Changes changes = staged_.TakeChanges();
-  EXPECT_EQ(changes.sessions, std::set<uint64_t>({7, 8, 9}));
-  EXPECT_EQ(changes.gone, std::set<uint64_t>()) << "5 was never here";
-  EXPECT_EQ(changes.blobs, std::set<std::string>({"a"}));
+  StagedInventory::SessionChanges changes = staged_.TakeSessionChanges();
+  EXPECT_EQ(IdsOf(changes.arrived), Ids({9, 8, 7})) << "as they came";
+  EXPECT_EQ(changes.gone, Ids()) << "5 was never here";
+  EXPECT_EQ(staged_.TakeBlobChanges(), std::set<std::string>({"a"}));
 
   ApplyOk(FrameOf()
               .Session(7, {}, "two")
               .Session(8, {}, "two")
               .Session(9, {}, "two"));
-  ApplyOk(FrameOf().Session(10, {}).Session(11, {}));
+  ApplyOk(FrameOf().Session(10, {}).Session(11, {}).Session(7, {}, "three"));
   ApplyOk(FrameOf().Closed(8).Closed(11).Kept(9));
   ApplyOk(FrameOf().Blob("b", "x"));
-  changes = staged_.TakeChanges();
-  EXPECT_EQ(changes.sessions, std::set<uint64_t>({7, 10}));
-  EXPECT_EQ(changes.gone, std::set<uint64_t>({8, 9, 11}));
-  EXPECT_EQ(changes.blobs, std::set<std::string>({"b"}));
+  changes = staged_.TakeSessionChanges();
+  EXPECT_EQ(IdsOf(changes.arrived), Ids({7, 10})) << "each once";
+  EXPECT_EQ(changes.arrived[0].state.value(), "three");
+  EXPECT_EQ(changes.gone, Ids({8, 11, 9}));
+  EXPECT_EQ(staged_.TakeBlobChanges(), std::set<std::string>({"b"}));
 
-  changes = staged_.TakeChanges();
-  EXPECT_TRUE(changes.sessions.empty() && changes.gone.empty() &&
-              changes.blobs.empty());
+  changes = staged_.TakeSessionChanges();
+  EXPECT_TRUE(changes.arrived.empty() && changes.gone.empty());
+  EXPECT_TRUE(staged_.TakeBlobChanges().empty());
+}
+
+TEST_F(StagedInventoryTest, AnArrivalHasTheStateAndTheInventoryWhatIsLeft) {
+  ApplyOk(FrameOf()
+              .Session(7, {{"client", 1}}, "small")
+              .Session(8, {{"client", 2}}, "", 3),
+          {11, 12, 21});
+  auto changes = staged_.TakeSessionChanges();
+  ASSERT_EQ(IdsOf(changes.arrived), std::vector<uint64_t>({7, 8}));
+  const StagedInventory::Arrival& small = changes.arrived[0];
+  EXPECT_EQ(small.type, "chat");
+  EXPECT_EQ(small.state.value(), "small");
+  EXPECT_EQ(small.state_memfd, nullptr);
+  ASSERT_EQ(small.descriptors.size(), 1u);
+  EXPECT_EQ(small.descriptors[0].name, "client");
+  EXPECT_EQ(NumberOf(small.descriptors[0].fd->get()), 11u);
+  EXPECT_EQ(NumberOf(changes.arrived[1].state_memfd->get()), 21u);
+  EXPECT_FALSE(staged_.sessions().at(7).record.has_state());
+  EXPECT_EQ(staged_.sessions().at(8).state_memfd, nullptr);
+  EXPECT_EQ(Descriptors(8), "client=12 ");
 }
 
 TEST_F(StagedInventoryTest, ItsEndClosesWhatNobodyTook) {
   SharedFd taken;
   {
     StagedInventory staged{Limits()};
-    const FrameOf frame = FrameOf().Session(7, {{"c", 1}, {"d", 2}});
-    ASSERT_TRUE(staged.Apply(frame.frame(), NumberedFds({31, 32})).ok());
+    v1::Frame frame = FrameOf().Session(7, {{"c", 1}, {"d", 2}}).frame();
+    ASSERT_TRUE(staged.Apply(frame, NumberedFds({31, 32})).ok());
     taken = staged.sessions().at(7).descriptors[0];
   }
   EXPECT_EQ(NumberOf(taken->get()), 31u)

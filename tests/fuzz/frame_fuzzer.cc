@@ -75,16 +75,22 @@ void CheckInventory(StagedInventory& inventory, const Limits& limits) {
     for (const SharedFd& fd : session.descriptors) {
       Require(fd != nullptr, "and each is there");
     }
-    Require(
-        (session.record.state_in() != 0) == (session.state_memfd != nullptr),
-        "a session's state is where its record says");
+    Require(!session.fresh || (session.record.state_in() != 0) ==
+                                  (session.state_memfd != nullptr),
+            "a session's state is where its record says");
     Require(
         inventory.kept().count(id) == 0 && inventory.closed().count(id) == 0,
         "a session is moved, kept or closed");
   }
-  const StagedInventory::Changes changes = inventory.TakeChanges();
-  for (const uint64_t id : changes.sessions) {
-    Require(inventory.sessions().count(id) == 1, "what changed is there");
+  const StagedInventory::SessionChanges changes =
+      inventory.TakeSessionChanges();
+  for (const StagedInventory::Arrival& arrival : changes.arrived) {
+    const auto session = inventory.sessions().find(arrival.id);
+    Require(session != inventory.sessions().end(), "what changed is there");
+    Require(arrival.descriptors.size() == session->second.descriptors.size() &&
+                !session->second.record.has_state() &&
+                session->second.state_memfd == nullptr,
+            "and has left its state");
   }
   for (const uint64_t id : changes.gone) {
     Require(inventory.sessions().count(id) == 0, "what is gone is not");
@@ -99,17 +105,18 @@ void Run(const fuzz::Script& script) {
   uint64_t seq = 1;
   for (const fuzz::Event& event : script.events()) {
     std::vector<UniqueFd> descriptors = DescriptorsOf(event);
-    const auto frame = FrameOf(event, seq);
+    auto frame = FrameOf(event, seq);
     if (!frame.has_value()) continue;
     ++seq;
     CheckTexts(*frame);
     if (frame->has_hello()) CheckNegotiation(frame->hello());
     // After an error it is only good for being destroyed.
     if (!good) continue;
+    const bool batch = IsBatch(*frame);
     const absl::Status applied =
         inventory.Apply(*frame, std::move(descriptors));
     good = applied.ok();
-    Require(!good || IsBatch(*frame), "only batches are applied");
+    Require(!good || batch, "only batches are applied");
     if (good) CheckInventory(inventory, limits);
   }
 }
