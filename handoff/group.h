@@ -88,8 +88,7 @@ class Group {
   // Whether to give sessions back to this group where the successor crashes
   // within the watch. The library then keeps, until the watch is over, its copy
   // of each descriptor that moved and of what Snapshot wrote last: from the first
-  // round on as many descriptors as now, one more for each session with more
-  // than 4 KiB of state, and memory for the rest of it. Constant.
+  // round on as many descriptors as now, and memory for the state. Constant.
   virtual bool TakesBack() const { return false; }
 
   // After Thaw, for each session of this group that moved and that, as the

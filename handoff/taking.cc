@@ -218,8 +218,11 @@ void Taking::NoteState() {
 absl::Status Taking::Stage() {
   const auto nothing = [] { return absl::OkStatus(); };
   absl::Status status =
-      RunUntil([this] { return machine_->named_complete() || staged_; },
-               nothing);
+      RunUntil(
+          [this] {
+            return staged_ || (machine_->named_complete() && !over());
+          },
+          nothing);
   if (!status.ok()) return status;
   passes_on_ = true;
   // That was all, or it makes no sense.

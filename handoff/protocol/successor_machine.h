@@ -95,10 +95,9 @@ class SuccessorMachine {
   std::vector<UniqueFd>& offer_descriptors() { return offer_descriptors_; }
   const v1::Final& final_counts() const { return final_; }
   StagedInventory& inventory() { return inventory_; }
-  // Named descriptors and blobs are all there, and stay as they are until Ready.
-  bool named_complete() const {
-    return named_complete_ || state_ > State::kStaging;
-  }
+  // Sessions have begun to come: named descriptors and blobs are all there, and
+  // stay as they are until Ready.
+  bool named_complete() const { return named_complete_; }
 
  private:
   void Enter(State state, absl::Time deadline);
