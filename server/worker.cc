@@ -40,8 +40,7 @@ void Worker::SetHandle(GroupHandle* handle) {
 }
 
 void Worker::Listen(int listener) {
-  listeners_.push_back(
-      {listener, boost::asio::posix::stream_descriptor(loop_)});
+  listeners_.emplace_back(listener, loop_);
   WaitToAccept();
 }
 

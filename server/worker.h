@@ -88,7 +88,10 @@ class Worker final : public Group, private Peer::Keeper {
   ChatDesk* desk() override { return &desk_; }
 
   struct Listener {
-    int fd;
+    Listener(int listener, boost::asio::io_context& loop)
+        : fd(listener), readiness(loop) {}
+
+    const int fd;
     boost::asio::posix::stream_descriptor readiness;
     bool waits = false;
   };
