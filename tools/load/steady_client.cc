@@ -87,7 +87,7 @@ void SteadyClient::OnAnswer(const std::string&) {
   } else if (connection_.answer_closes()) {
     connection_.Close();
     broken_ = reconnected_ = true;
-    ++figures_.causes["closed with an answer that said so"];
+    figures_.AddCause("closed with an answer that said so");
   }
   due_ = work_.interval == absl::ZeroDuration() ? now : due_ + work_.interval;
   const bool connects = work_.keeps && !connection_.is_open();
@@ -104,8 +104,8 @@ void SteadyClient::Broke(const Connection::Failure& failure) {
   if (refused) ++figures_.refused;
   if (failure.kind == Kind::kReset) ++figures_.reset;
   if (failure.in_flight) ++figures_.lost;
-  ++figures_.causes[absl::StrCat(failure.what,
-                                 failure.in_flight ? ", in flight" : "")];
+  figures_.AddCause(
+      absl::StrCat(failure.what, failure.in_flight ? ", in flight" : ""));
   broken_ = reconnected_ = true;
   under_way_ = false;
   // At once, but not again and again where that leads nowhere.

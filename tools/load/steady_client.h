@@ -3,6 +3,7 @@
 
 #include <netinet/in.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -44,7 +45,13 @@ struct SteadyFigures {
   LatencyRecorder latency;
   // The longest time in which one client had no answer though it wanted one.
   absl::Duration longest_gap;
-  // What ended connections before their time, and how often.
+  // What ended connections before their time, and how often. Some kinds; from
+  // then on all others together.
+  static constexpr size_t kMaxCauses = 50;
+  void AddCause(const std::string& cause) {
+    const bool known = causes.contains(cause) || causes.size() < kMaxCauses;
+    ++causes[known ? cause : "others"];
+  }
   std::map<std::string, uint64_t> causes;
 };
 

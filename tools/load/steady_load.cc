@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -37,6 +36,21 @@ std::string Ms(absl::Duration duration) {
   return absl::StrFormat("%.3f", absl::ToDoubleMilliseconds(duration));
 }
 
+// As JSON has it: a server's words may be in it.
+std::string Quoted(absl::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      absl::StrAppend(&quoted, "\\", absl::string_view(&c, 1));
+    } else if (c >= ' ' && c <= '~') {
+      quoted.push_back(c);
+    } else {
+      absl::StrAppendFormat(&quoted, "\\u%04x", static_cast<uint8_t>(c));
+    }
+  }
+  return absl::StrCat(quoted, "\"");
+}
+
 std::string FormatFigures(const SteadyFigures& figures) {
   const LatencyRecorder& latency = figures.latency;
   std::string json = absl::StrCat(
@@ -51,10 +65,8 @@ std::string FormatFigures(const SteadyFigures& figures) {
   absl::StrAppend(&json, ", \"causes\": {",
                   absl::StrJoin(figures.causes, ", ",
                                 [](std::string* out, const auto& cause) {
-                                  absl::StrAppend(
-                                      out, "\"",
-                                      absl::Utf8SafeCEscape(cause.first),
-                                      "\": ", cause.second);
+                                  absl::StrAppend(out, Quoted(cause.first),
+                                                  ": ", cause.second);
                                 }),
                   "}");
   return json;

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -228,7 +229,7 @@ class SteadyClientTest : public testing::Test {
     } else if (way == Way::kSayClose) {
       Send(absl::StrCat(kOk, "Connection: close\r\n", kLength));
     } else if (way == Way::kFail) {
-      Send(absl::StrCat("HTTP/1.1 503 Not now\r\n", kLength));
+      Send("HTTP/1.1 503 Not now\r\nContent-Length: 9\r\n\r\n\"what's\"\n");
     } else if (way == Way::kReset) {
       const linger none = {1, 0};
       setsockopt(peer_.get(), SOL_SOCKET, SO_LINGER, &none, sizeof(none));
@@ -281,6 +282,10 @@ TEST_F(SteadyClientTest, AnAnswerWithAnotherStatusIsNone) {
   Serve({Way::kAnswer, Way::kFail, Way::kAnswer});
   EXPECT_EQ(figures().lost, 1U);
   EXPECT_EQ(figures().reconnects, 1U);
+  // Its words are no end to a string of the report.
+  EXPECT_TRUE(absl::StrContains(
+      load_->FormatJson(), R"({"status 503 \"what's\"\u000a, in flight": 1})"))
+      << load_->FormatJson();
 }
 
 TEST_F(SteadyClientTest, WhatWasDueDuringAStallHasWaitedSinceThen) {
