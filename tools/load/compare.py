@@ -213,16 +213,19 @@ def main():
         signal.signal(number, lambda *_: sys.exit(1))
     # A short path, for Unix sockets.
     folder = tempfile.mkdtemp(prefix="compare.", dir="/tmp")
+    failed = False
     try:
         load.download_file = f"{folder}/download"
         write_download(load.download_file, load.download_bytes)
         results = compare(arguments, load, out, folder)
-    except BaseException:
+    except Exception:
+        failed = True
         print(f"the servers' logs are in {folder}", file=sys.stderr)
         raise
     finally:
         contenders.end_all()
-    shutil.rmtree(folder)
+        if not failed:
+            shutil.rmtree(folder)
 
     everything = {
         "machine": machine(),

@@ -272,7 +272,7 @@ void Connection::FailWithErrno(absl::string_view call, int error) {
 
 void Connection::Fail(absl::string_view why, Failure::Kind kind) {
   failure_ = {kind, mid_request() || state_ == State::kReading,
-              std::string(why)};
+              absl::StrCat(why)};
   // exchange_ may already be the next one.
   std::string where = absl::StrCat("after ", begun_, " exchanges");
   if (checker_ != nullptr && !planned_) {
