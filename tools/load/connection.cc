@@ -22,12 +22,22 @@ constexpr int kSmallReceiveBuffer = 8192;
 
 constexpr size_t kReadBuffer = 64 * 1024;
 
+constexpr absl::string_view kClosed = "the server closed the connection";
+
+Connection::Failure::Kind KindOf(int error) {
+  using Kind = Connection::Failure::Kind;
+  if (error == ECONNREFUSED) return Kind::kRefused;
+  // EPIPE: of a reset that an earlier call has already told of.
+  if (error == ECONNRESET || error == EPIPE) return Kind::kReset;
+  return Kind::kOther;
+}
+
 }  // namespace
 
 absl::Status Connection::Open(const sockaddr_in& server, bool small_buffers) {
   socket_ = Descriptor(
       socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket_.valid()) return absl::ErrnoToStatus(errno, "socket");
+  if (!socket_.valid()) return NotOpened("socket", errno);
   const int one = 1;
   setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
   if (small_buffers) {
@@ -38,16 +48,24 @@ absl::Status Connection::Open(const sockaddr_in& server, bool small_buffers) {
   }
   last_progress_ = loop_.now();
   opened_ = MonotonicNow();
+  // Nothing of an earlier connection that has failed is gone on with.
+  checker_.reset();
+  planned_ = send_blocked_ = read_paused_ = false;
   if (connect(socket_.get(), reinterpret_cast<const sockaddr*>(&server),
               sizeof(server)) != 0 &&
       errno != EINPROGRESS) {
-    const int error = errno;
-    socket_.Reset();
-    return absl::ErrnoToStatus(error, "connect");
+    return NotOpened("connect", errno);
   }
   state_ = State::kConnecting;
   watched_ = EPOLLIN | EPOLLOUT;
-  return loop_.Add(socket_.get(), watched_, this, &id_);
+  const absl::Status added = loop_.Add(socket_.get(), watched_, this, &id_);
+  return added.ok() ? added : NotOpened("epoll_ctl", errno);
+}
+
+absl::Status Connection::NotOpened(absl::string_view call, int error) {
+  failure_ = {KindOf(error), false, absl::StrCat(call, ": ", strerror(error))};
+  socket_.Reset();
+  return absl::ErrnoToStatus(error, call);
 }
 
 void Connection::Close() {
@@ -120,7 +138,7 @@ void Connection::OnConnected() {
   socklen_t size = sizeof(error);
   getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
   if (error != 0) {
-    Fail(absl::StrCat("connect: ", strerror(error)));
+    FailWithErrno("connect", error);
     return;
   }
   state_ = State::kIdle;
@@ -134,6 +152,19 @@ void Connection::Pause() {
 }
 
 void Connection::Begin() {
+  // A close that has arrived meanwhile is seen before anything is sent after
+  // it.
+  char next;
+  const ssize_t count =
+      recv(socket_.get(), &next, sizeof(next), MSG_PEEK | MSG_DONTWAIT);
+  if (count == 0) {
+    Fail(kClosed, Failure::Kind::kClosed);
+    return;
+  }
+  if (count < 0 && errno != EAGAIN && errno != EINTR) {
+    FailWithErrno("recv", errno);
+    return;
+  }
   planned_ = false;
   ++begun_;
   checker_ = std::make_unique<AnswerChecker>(exchange_);
@@ -162,7 +193,7 @@ void Connection::Send() {
       return;
     }
     if (count < 0) {
-      Fail(absl::StrCat("send: ", strerror(errno)));
+      FailWithErrno("send", errno);
       return;
     }
     sent_ += count;
@@ -194,9 +225,9 @@ void Connection::Receive() {
   } else if (count == 0 && state_ == State::kEnding) {
     Finish();
   } else if (count == 0) {
-    Fail("the server closed the connection");
+    Fail(kClosed, Failure::Kind::kClosed);
   } else if (errno != EAGAIN && errno != EINTR) {
-    Fail(absl::StrCat("recv: ", strerror(errno)));
+    FailWithErrno("recv", errno);
   }
 }
 
@@ -235,7 +266,13 @@ void Connection::Finish() {
   owner_.OnAnswer(checker_->text());
 }
 
-void Connection::Fail(absl::string_view why) {
+void Connection::FailWithErrno(absl::string_view call, int error) {
+  Fail(absl::StrCat(call, ": ", strerror(error)), KindOf(error));
+}
+
+void Connection::Fail(absl::string_view why, Failure::Kind kind) {
+  failure_ = {kind, mid_request() || state_ == State::kReading,
+              absl::StrCat(why)};
   // exchange_ may already be the next one.
   std::string where = absl::StrCat("after ", begun_, " exchanges");
   if (checker_ != nullptr && !planned_) {

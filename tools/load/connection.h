@@ -53,6 +53,21 @@ class Connection : public EventLoop::Handler {
     absl::Duration pace;
   };
 
+  // How the connection failed.
+  struct Failure {
+    enum class Kind {
+      kRefused,  // connect(2) was: nobody listens
+      kReset,    // by the other side
+      kClosed,   // by the other side, in good order
+      kOther,    // bytes that are wrong, silence, an error of this side
+    };
+    Kind kind = Kind::kOther;
+    // Bytes of a request had been sent, and its answer was not complete.
+    bool in_flight = false;
+    // For people, without where it happened: the same for all that fail alike.
+    std::string what;
+  };
+
   // Both are borrowed and outlive the connection.
   Connection(EventLoop* loop, Owner* owner) : loop_(*loop), owner_(*owner) {}
   ~Connection() override { Close(); }
@@ -61,7 +76,8 @@ class Connection : public EventLoop::Handler {
 
   // Begins to connect. `small_buffers`: with little room in the kernel on
   // either side, as over a network with a small window, so that a slow reader
-  // leaves the server with bytes that it cannot write.
+  // leaves the server with bytes that it cannot write. Codes by
+  // absl::ErrnoToStatus. Not from within OnFailure().
   absl::Status Open(const sockaddr_in& server, bool small_buffers);
   // Begins an exchange after `pause`; none may be under way. Where `hold` is
   // not 0, so many bytes are sent, and the rest after Release().
@@ -83,6 +99,12 @@ class Connection : public EventLoop::Handler {
 
   // Of the exchange that OnAnswer() is called for.
   Waits waits() const;
+  // The same: the server said that it closes the connection now.
+  bool answer_closes() const {
+    return checker_ != nullptr && checker_->closes();
+  }
+  // From OnFailure() on, or where Open() has failed.
+  const Failure& failure() const { return failure_; }
   // Fails the connection if it has made no progress for kPatience.
   void CheckPatience();
 
@@ -107,7 +129,9 @@ class Connection : public EventLoop::Handler {
   void Receive();
   void Take(absl::string_view bytes);
   void Finish();
-  void Fail(absl::string_view why);
+  void Fail(absl::string_view why, Failure::Kind kind = Failure::Kind::kOther);
+  void FailWithErrno(absl::string_view call, int error);
+  absl::Status NotOpened(absl::string_view call, int error);
   // Has the loop watch what the state needs.
   void Watch();
 
@@ -135,6 +159,7 @@ class Connection : public EventLoop::Handler {
   absl::Duration answer_wait_;
   absl::Duration since_open_;
   GapMeter pace_;
+  Failure failure_;
 };
 
 }  // namespace handoff::load

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cmath>
 
 namespace handoff::load {
 
@@ -16,8 +15,10 @@ absl::Time MonotonicNow() {
   return absl::TimeFromTimespec(now);
 }
 
-EventLoop::EventLoop()
-    : epoll_(epoll_create1(EPOLL_CLOEXEC)), now_(MonotonicNow()) {}
+EventLoop::EventLoop(absl::Duration grain)
+    : grain_(grain),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      now_(MonotonicNow()) {}
 
 absl::Status EventLoop::Add(int fd, uint32_t events, Handler* handler, Id* id) {
   epoll_event event = {};
@@ -47,6 +48,11 @@ void EventLoop::Remove(int fd, Id id) {
   }
 }
 
+EventLoop::Id EventLoop::AddTimer(Handler* handler) {
+  entries_[++last_id_] = {handler};
+  return last_id_;
+}
+
 void EventLoop::SetTimer(Id id, absl::Time when) {
   const auto entry = entries_.find(id);
   if (entry == entries_.end()) return;
@@ -59,13 +65,13 @@ void EventLoop::Poll(absl::Duration most) {
   if (!timers_.empty()) {
     wait = std::min(wait, timers_.top().first - MonotonicNow());
   }
-  wait = std::max(wait, absl::ZeroDuration());
-  // Rounded up: rounded down, the last millisecond before a timer is spun away.
-  const int milliseconds =
-      static_cast<int>(std::ceil(absl::ToDoubleMilliseconds(wait)));
+  // Rounded up: rounded down, the last of it before a timer is spun away.
+  const timespec timeout = absl::ToTimespec(
+      absl::Ceil(std::max(wait, absl::ZeroDuration()), grain_));
   std::array<epoll_event, 256> events;
-  const int count = epoll_wait(epoll_.get(), events.data(),
-                               static_cast<int>(events.size()), milliseconds);
+  const int count =
+      epoll_pwait2(epoll_.get(), events.data(), static_cast<int>(events.size()),
+                   &timeout, nullptr);
   now_ = MonotonicNow();
   for (int i = 0; i < count; ++i) {
     // An earlier one of the batch may have removed it.

@@ -17,8 +17,9 @@ namespace handoff::load {
 // CLOCK_MONOTONIC: a wait that is measured must not change with the date.
 absl::Time MonotonicNow();
 
-// Level-triggered epoll, and one timer for each handler. Handlers may add and
-// remove any handler, themselves included, from within their calls.
+// Level-triggered epoll, and one timer for each handler, also for one without a
+// descriptor. Handlers may add and remove any handler, themselves included,
+// from within their calls.
 //
 // Not thread-safe. Handlers and descriptors are borrowed; Remove() comes before
 // the end of either.
@@ -34,12 +35,17 @@ class EventLoop {
   // Names a handler to the loop; never used twice.
   using Id = uint64_t;
 
-  EventLoop();
+  // Timers are called up to `grain` late, so that several need one wait only.
+  explicit EventLoop(absl::Duration grain = absl::Milliseconds(1));
 
   // Codes by absl::ErrnoToStatus.
   absl::Status Add(int fd, uint32_t events, Handler* handler, Id* id);
   absl::Status Change(int fd, uint32_t events, Id id);
   void Remove(int fd, Id id);
+
+  // A handler that has nothing but its timer.
+  Id AddTimer(Handler* handler);
+  void RemoveTimer(Id id) { entries_.erase(id); }
 
   // Calls the handler once at `when`, in place of a time set before.
   void SetTimer(Id id, absl::Time when);
@@ -61,6 +67,7 @@ class EventLoop {
 
   void CallTimers();
 
+  const absl::Duration grain_;
   Descriptor epoll_;
   Id last_id_ = 0;
   absl::Time now_;

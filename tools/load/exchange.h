@@ -59,6 +59,8 @@ class AnswerChecker {
 
   bool started() const { return reader_.started(); }
   bool done() const { return reader_.done(); }
+  // Whether the server said that it closes the connection after this answer.
+  bool closes() const { return reader_.closes(); }
   // Of the body, and found right.
   uint64_t checked() const { return checked_; }
   // The body, where the exchange expects no pattern.
