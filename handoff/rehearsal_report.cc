@@ -58,7 +58,7 @@ absl::StatusOr<v1::LedgerHandoff> ReceiveReport(int socket, absl::Time deadline,
     }
     if (!message.ok()) return message.status();
     v1::LedgerHandoff report;
-    if (!report.ParseFromString(message->bytes) ||
+    if (!report.ParseFromArray(message->bytes.data(), static_cast<int>(message->bytes.size())) ||
         (report.result() != "passed" && report.result() != "failed")) {
       return absl::InvalidArgumentError("the report is malformed");
     }

@@ -146,10 +146,16 @@ absl::Status SendMessage(int socket, absl::string_view bytes,
 }
 
 absl::StatusOr<ReceivedMessage> ReceiveMessage(int socket, size_t max_bytes) {
-  // Not a std::string: clearing 128 KiB for each frame costs more than the
-  // call.
-  const auto buffer = std::make_unique_for_overwrite<char[]>(max_bytes);
-  iovec vector = {buffer.get(), max_bytes};
+  auto memory = std::make_unique_for_overwrite<char[]>(max_bytes);
+  auto message =
+      ReceiveMessage(socket, absl::MakeSpan(memory.get(), max_bytes));
+  if (message.ok()) message->memory = std::move(memory);
+  return message;
+}
+
+absl::StatusOr<ReceivedMessage> ReceiveMessage(int socket,
+                                               absl::Span<char> memory) {
+  iovec vector = {memory.data(), memory.size()};
   alignas(cmsghdr) unsigned char control[kControlBytes];
   msghdr header;
   ssize_t length;
@@ -184,7 +190,8 @@ absl::StatusOr<ReceivedMessage> ReceiveMessage(int socket, size_t max_bytes) {
   }
   if ((header.msg_flags & MSG_TRUNC) != 0) {
     return absl::DataLossError(absl::StrCat("a message is longer than ",
-                                            max_bytes, " bytes (MSG_TRUNC)"));
+                                            memory.size(),
+                                            " bytes (MSG_TRUNC)"));
   }
   if (length == 0) {
     // recvmsg(2) returns 0 for an empty message too. One with descriptors or
@@ -194,7 +201,8 @@ absl::StatusOr<ReceivedMessage> ReceiveMessage(int socket, size_t max_bytes) {
     }
     return absl::OutOfRangeError("the peer has closed the connection");
   }
-  message.bytes.assign(buffer.get(), static_cast<size_t>(length));
+  message.bytes =
+      absl::string_view(memory.data(), static_cast<size_t>(length));
   return message;
 }
 

@@ -4,7 +4,7 @@
 #include <sys/types.h>
 
 #include <cstddef>
-#include <string>
+#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -37,7 +37,8 @@ struct SenderCredentials {
 };
 
 struct ReceivedMessage {
-  std::string bytes;
+  absl::string_view bytes;
+  std::unique_ptr<char[]> memory;  // where they are, unless the caller had some
   // Owned from the instant of recvmsg(2), before anything is validated. All
   // have FD_CLOEXEC.
   std::vector<UniqueFd> descriptors;
@@ -62,7 +63,8 @@ struct ReceivedMessage {
 absl::Status SendMessage(int socket, absl::string_view bytes,
                          absl::Span<const int> descriptors);
 
-// Receives one message of up to `max_bytes`.
+// Receives one message of up to `max_bytes`, or of what `memory` has room for
+// and then holds: for whoever receives many.
 //
 // UNAVAILABLE         nothing there yet (EAGAIN)
 // OUT_OF_RANGE        end of file: the peer has closed, and everything that it
@@ -75,6 +77,8 @@ absl::Status SendMessage(int socket, absl::string_view bytes,
 // other codes         by absl::ErrnoToStatus
 absl::StatusOr<ReceivedMessage> ReceiveMessage(
     int socket, size_t max_bytes = kMaxMessageBytes);
+absl::StatusOr<ReceivedMessage> ReceiveMessage(int socket,
+                                               absl::Span<char> memory);
 
 // Makes every later ReceiveMessage on `socket` (or, for a listener, on what it
 // accepts) carry the sender's credentials and, where `want_pidfd` and the

@@ -71,14 +71,16 @@ absl::Status Describe(v1::Frame& frame, absl::Span<const int> descriptors,
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> Serialize(const v1::Frame& frame) {
+absl::Status Serialize(const v1::Frame& frame, std::string& bytes) {
   const size_t size = frame.ByteSizeLong();
   if (size > kMaxMessageBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("a frame of ", size, " bytes: at most ", kMaxMessageBytes,
                      " are allowed"));
   }
-  return frame.SerializeAsString();
+  bytes.resize(size);
+  frame.SerializeWithCachedSizesToArray(reinterpret_cast<uint8_t*>(&bytes[0]));
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -104,9 +106,9 @@ absl::StatusOr<Channel> Channel::Create(UniqueFd socket, Options options) {
   return Channel(std::move(socket), std::move(options));
 }
 
-absl::StatusOr<std::string> Channel::Prepare(v1::Frame& frame,
-                                             absl::Span<const int> descriptors,
-                                             size_t described) const {
+absl::Status Channel::Prepare(v1::Frame& frame,
+                              absl::Span<const int> descriptors,
+                              size_t described) {
   // Before they are described: thousands would take a while.
   if (descriptors.size() > kMaxDescriptorsPerMessage) {
     return absl::InvalidArgumentError(
@@ -116,27 +118,26 @@ absl::StatusOr<std::string> Channel::Prepare(v1::Frame& frame,
   absl::Status whole = Describe(frame, descriptors, described);
   if (!whole.ok()) return whole;
   frame.set_seq(sent_ + 1);
-  return Serialize(frame);
+  return Serialize(frame, outgoing_);
 }
 
 absl::Status Channel::Send(v1::Frame& frame, absl::Span<const int> descriptors,
                            size_t described) {
-  absl::StatusOr<std::string> bytes = Prepare(frame, descriptors, described);
-  if (!bytes.ok()) return bytes.status();
-  absl::Status sent = SendMessage(fd(), *bytes, descriptors);
+  absl::Status prepared = Prepare(frame, descriptors, described);
+  if (!prepared.ok()) return prepared;
+  absl::Status sent = SendMessage(fd(), outgoing_, descriptors);
   if (sent.ok()) ++sent_;
   return sent;
 }
 
 absl::Status Channel::SendBefore(absl::Time deadline, v1::Frame& frame,
                                  absl::Span<const int> descriptors) {
-  absl::StatusOr<std::string> bytes =
-      Prepare(frame, descriptors, /*described=*/0);
-  if (!bytes.ok()) return bytes.status();
+  absl::Status prepared = Prepare(frame, descriptors, /*described=*/0);
+  if (!prepared.ok()) return prepared;
   // Whether the last try failed although poll(2) had said that it would not.
   bool misled = false;
   while (true) {
-    absl::Status sent = SendMessage(fd(), *bytes, descriptors);
+    absl::Status sent = SendMessage(fd(), outgoing_, descriptors);
     if (sent.ok()) {
       ++sent_;
       return sent;
@@ -187,7 +188,11 @@ absl::Status Channel::Authenticate(ReceivedMessage& message) {
 
 absl::StatusOr<IncomingFrame> Channel::Receive() {
   if (!rejected_.ok()) return rejected_;
-  absl::StatusOr<ReceivedMessage> message = ReceiveMessage(fd());
+  if (incoming_ == nullptr) {
+    incoming_ = std::make_unique_for_overwrite<char[]>(kMaxMessageBytes);
+  }
+  absl::StatusOr<ReceivedMessage> message = ReceiveMessage(
+      fd(), absl::MakeSpan(incoming_.get(), kMaxMessageBytes));
   if (!message.ok()) return message.status();
   // Before a byte of it is looked at.
   if (absl::Status known = Authenticate(*message); !known.ok()) {

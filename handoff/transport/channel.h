@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -81,15 +82,19 @@ class Channel {
  private:
   Channel(UniqueFd socket, Options options);
 
-  absl::StatusOr<std::string> Prepare(v1::Frame& frame,
-                                      absl::Span<const int> descriptors,
-                                      size_t described) const;
+  // Fills in the frame, and outgoing_ with its bytes.
+  absl::Status Prepare(v1::Frame& frame, absl::Span<const int> descriptors,
+                       size_t described);
   absl::Status Authenticate(ReceivedMessage& message);
 
   UniqueFd socket_;
   Options options_;
   absl::optional<PeerIdentity> peer_;
   absl::Status rejected_;
+  // Memory that is used again: a frame is as large as what malloc gives back to
+  // the kernel each time.
+  std::string outgoing_;
+  std::unique_ptr<char[]> incoming_;
   uint64_t sent_ = 0;
   uint64_t received_ = 0;
 };

@@ -46,6 +46,12 @@ uint64_t Cookie(int fd) {
   return cookie;
 }
 
+void Register(const UniqueFd& epoll, int fd) {
+  epoll_event event = {EPOLLIN, {.fd = fd}};
+  Require(::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event) == 0,
+          "epoll_ctl");
+}
+
 void SendBatch(int socket, Head& head, const std::vector<int>& fds,
                std::vector<iovec> state) {
   msghdr message = {};
@@ -151,33 +157,52 @@ bool ReceiveBatch(int socket, size_t state_bytes, std::vector<char>& buffer,
   all.states.push_back(std::move(state));
   for (size_t i = 0; i < fds.size(); ++i) {
     Require(Cookie(fds[i]) == head.cookies[i], "another descriptor has come");
-    epoll_event event = {EPOLLIN, {.fd = fds[i]}};
-    Require(::epoll_ctl(all.epoll.get(), EPOLL_CTL_ADD, fds[i], &event) == 0,
-            "epoll_ctl");
+    Register(all.epoll, fds[i]);
     all.connections.emplace_back(fds[i]);
   }
   all.sessions += head.sessions;
   return true;
 }
 
-[[noreturn]] void Receive(int socket, size_t count, size_t state_bytes) {
+void SayTo(int socket) {
+  Require(::send(socket, "", 1, MSG_NOSIGNAL) == 1, "send");
+}
+
+// False where the other side has ended.
+bool HearFrom(int socket) {
+  char byte;
+  return ::recv(socket, &byte, 1, 0) == 1;
+}
+
+[[noreturn]] void ReceiveOnce(int socket, size_t count, size_t state_bytes) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   std::vector<char> buffer(sizeof(Head) + kMostInline);
   // As a handoff has it: the table does not grow meanwhile.
   const UniqueFd highest(
       ::fcntl(socket, F_DUPFD_CLOEXEC, static_cast<int>(count + 64)));
-  while (true) {
-    Received all;
-    all.connections.reserve(count);
-    while (ReceiveBatch(socket, state_bytes, buffer, all)) {
-    }
-    Require(::send(socket, &all.sessions, sizeof(all.sessions), MSG_NOSIGNAL) ==
-                sizeof(all.sessions),
-            "send");
-    // Let go of before the next move begins: the sender waits for this.
-    all = Received();
-    Require(::send(socket, "", 1, MSG_NOSIGNAL) == 1, "send");
+  Received all;
+  all.connections.reserve(count);
+  SayTo(socket);
+  while (ReceiveBatch(socket, state_bytes, buffer, all)) {
   }
+  Require(::send(socket, &all.sessions, sizeof(all.sessions), MSG_NOSIGNAL) ==
+              sizeof(all.sessions),
+          "send");
+  std::_Exit(0);
+}
+
+// Each move is to a new process, as a handoff is.
+[[noreturn]] void Receive(int socket, size_t count, size_t state_bytes) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  while (HearFrom(socket)) {
+    const pid_t child = ::fork();
+    if (child == 0) ReceiveOnce(socket, count, state_bytes);
+    int status = -1;
+    Require(child > 0 && ::waitpid(child, &status, 0) == child && status == 0,
+            "a receiver has failed");
+    SayTo(socket);
+  }
+  std::_Exit(0);
 }
 
 }  // namespace
@@ -206,20 +231,26 @@ void RunBareLoop(size_t count, size_t state_bytes) {
               ::getsockname(listener.get(), any, &length) == 0,
           "listen");
   Say(absl::StrCat("port ", ntohs(address.sin_port)));
+  // As in a service that serves them: a socket that is in one epoll already is
+  // slower to register in another.
+  const UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
   std::vector<UniqueFd> connections(count);
   for (UniqueFd& connection : connections) {
     connection.reset(::accept4(listener.get(), nullptr, nullptr,
                                SOCK_NONBLOCK | SOCK_CLOEXEC));
     Require(connection.valid(), "accept4");
+    Register(epoll, connection.get());
   }
   Say("accepted");
   std::vector<std::string> states(count, std::string(state_bytes, 's'));
   for (std::string told; !(told = Hear()).empty();) {
+    SayTo(sender.get());
+    Require(HearFrom(sender.get()), "no receiver begins");
     const int64_t begun = NowNanos();
     Send(sender.get(), connections, states, told == "move");
     const int64_t ended = NowNanos();
-    char done;
-    Require(::recv(sender.get(), &done, 1, 0) == 1, "recv");
+    // What it had is let go of before the next move begins.
+    Require(HearFrom(sender.get()), "the receiver has not ended");
     Say(absl::StrCat("moved ", ended - begun));
   }
   sender.reset();

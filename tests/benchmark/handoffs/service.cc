@@ -55,12 +55,13 @@ class MemoryUse {
 class Times : public Observer {
  public:
   void OnEvent(const Event& event) override {
-    if (event.kind == Event::Kind::kHandoffBegun) begun = NowNanos();
-    if (event.kind == Event::Kind::kCommitted && committed == 0) {
-      committed = NowNanos();
-    }
+    // The offer has come; the first Descriptors frame comes next.
     if (event.kind == Event::Kind::kInheriting) {
       memory = std::make_unique<MemoryUse>();
+      begun = NowNanos();
+    }
+    if (event.kind == Event::Kind::kCommitted && committed == 0) {
+      committed = NowNanos();
     }
     if (event.kind == Event::Kind::kAborted) {
       Die(absl::StrCat("a handoff was aborted: ", event.text));
@@ -144,7 +145,8 @@ void RunService(const ServiceSettings& settings) {
   if (!(*service)->took_over()) {
     Say(absl::StrCat("port ", PortOf((*shards)[0][0])));
   }
-  Say(absl::StrCat("serves committed=", times.committed, " memory=", memory));
+  Say(absl::StrCat("serves nanoseconds=", times.committed - times.begun,
+                   " memory=", memory));
   std::thread told([&] {
     std::string line;
     while (!(line = Hear()).empty()) {
@@ -157,7 +159,7 @@ void RunService(const ServiceSettings& settings) {
   });
   Require((*service)->Wait().ok(), "Wait() failed");
   for (auto& group : groups) group->End();
-  Say(absl::StrCat("ended begun=", times.begun));
+  Say("ended");
   told.join();
   service->reset();
 }
