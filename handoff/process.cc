@@ -178,9 +178,8 @@ absl::Status Process::ApplyChanges() {
     const auto receiver = receivers_.find(arrival.type);
     // The predecessor learns of what we refuse by Ready, and takes it back.
     if (receiver == receivers_.end() || refused_.count(id) != 0) continue;
-    const bool known = taken_.count(id) != 0;
     if (absl::Status s = Restore(arrival, receiver->second); !s.ok()) {
-      if (known) taken_.erase(id);
+      taken_.erase(id);
       return absl::Status(
           s.code(), absl::StrCat("session ", id, " cannot be restored: ",
                                  s.message()));

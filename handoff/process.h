@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/time/clock.h"
 #include "absl/types/optional.h"
 #include "handoff/answer.h"
@@ -119,6 +120,7 @@ class Process : public Handoff {
 
   // The library's thread.
   void Run();
+  void AwaitFirstPolls();
   void RecordTaking();
   void RecordBlackouts();
   void Accept(absl::Time now);
@@ -172,7 +174,7 @@ class Process : public Handoff {
   // Of the first round, by type: for whom there is no receiver yet.
   std::map<std::string, std::vector<StagedInventory::Arrival>> waiting_;
   std::map<std::string, RestoreBlob> blob_restorers_;
-  std::map<uint64_t, Taken> taken_;
+  absl::flat_hash_map<uint64_t, Taken> taken_;
   std::map<uint64_t, std::string> refused_;
   std::map<uint64_t, std::string> lost_;  // types, by id
 

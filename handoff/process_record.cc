@@ -23,7 +23,7 @@ void Process::AdoptUntouched() {
     }
     lost_[it->first] = it->second.session->type();
     Drop(it->second);
-    it = taken_.erase(it);
+    taken_.erase(it++);
   }
 }
 

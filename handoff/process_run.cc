@@ -21,6 +21,8 @@ namespace {
 constexpr size_t kMaxCallers = 64;
 // How long to leave the backlog alone where we cannot open descriptors.
 constexpr absl::Duration kAcceptPause = absl::Milliseconds(100);
+// How long whoever has taken over puts off its own work until its loops run.
+constexpr absl::Duration kFirstPollTime = absl::Milliseconds(20);
 // How long one answer to a tool may take.
 constexpr absl::Duration kAnswerTime = absl::Seconds(10);
 
@@ -75,7 +77,30 @@ absl::Status Process::StartSuccessor() {
   return control_.Launch(options_.executable, options_.arguments).status();
 }
 
+// What comes next, here and in a predecessor that hears of the commit, is work
+// for each session, and would compete for the processors with the loops that
+// clients wait for.
+void Process::AwaitFirstPolls() {
+  const absl::Time deadline = MonotonicNow() + kFirstPollTime;
+  absl::Time now;
+  while ((now = MonotonicNow()) < deadline) {
+    {
+      std::lock_guard<std::mutex> lock(mu_);
+      if (quit_ || first_polls_.size() >= groups_.size()) return;
+    }
+    pollfd polled = {wake_.fd(), POLLIN, 0};
+    ::poll(&polled, 1,
+           static_cast<int>(absl::ToInt64Milliseconds(
+               absl::Ceil(deadline - now, absl::Milliseconds(1)))));
+    wake_.Clear();
+  }
+}
+
 void Process::Run() {
+  if (taking_ != nullptr) {
+    AwaitFirstPolls();
+    taking_->Step(MonotonicNow());
+  }
   store_.Open();
   if (taking_ != nullptr) RecordTaking();
   store_.Step(MonotonicNow());

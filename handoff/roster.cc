@@ -68,6 +68,13 @@ std::shared_ptr<Session> Roster::Receive(
     // Nothing is tracked until the first round of a handoff of our own.
     session->changed_ = true;
   }
+  // Usually only its state has changed.
+  const bool same = std::equal(
+      session->descriptors_.begin(), session->descriptors_.end(),
+      arrival.descriptors.begin(), arrival.descriptors.end(),
+      [](const Session::Descriptor& a,
+         const StagedInventory::Arrival::Descriptor& b) { return a.fd == b.fd; });
+  if (same) return session;
   session->descriptors_.clear();
   session->descriptors_.reserve(arrival.descriptors.size());
   for (const StagedInventory::Arrival::Descriptor& d : arrival.descriptors) {

@@ -11,10 +11,10 @@
 #include <set>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -170,7 +170,7 @@ class Roster {
   std::map<std::string, uint32_t> versions_;
   std::set<std::string> refused_types_;
   std::unordered_map<uint64_t, std::string> refused_;  // reasons
-  std::unordered_set<uint64_t> sent_;
+  absl::flat_hash_set<uint64_t> sent_;
   std::unordered_map<uint64_t, v1::KeptSession> kept_;
   std::vector<uint64_t> closed_;  // not yet told
   std::vector<v1::LedgerEntry> ended_;

@@ -193,7 +193,7 @@ absl::Status Taking::RunUntil(const std::function<bool()>& done,
       NoteState();
       now = MonotonicNow();
     }
-    if (machine_->state() >= State::kCommitted) link_.Flush(*machine_, now);
+    if (over()) link_.Flush(*machine_, now);
     if (done()) return absl::OkStatus();
     if (over()) {
       Say(Event::Kind::kAborted, machine_->why().message());

@@ -52,7 +52,8 @@ class Taking {
   absl::StatusOr<StagedInventory::SessionChanges> NextStaged();
   // In place of the rest of it.
   void StopReceiving();
-  // Sends Ready, and returns once committed (or adopted). `apply` restores what
+  // Sends Ready, and returns once committed (or adopted); that the predecessor
+  // hears of it is left to Step(). `apply` restores what
   // inventory() says has changed; it is called while the predecessor's groups
   // are live, and for the last time when they are frozen. After NextStaged() has
   // said that there is no more.
