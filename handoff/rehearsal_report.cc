@@ -58,7 +58,8 @@ absl::StatusOr<v1::LedgerHandoff> ReceiveReport(int socket, absl::Time deadline,
     }
     if (!message.ok()) return message.status();
     v1::LedgerHandoff report;
-    if (!report.ParseFromArray(message->bytes.data(), static_cast<int>(message->bytes.size())) ||
+    if (!report.ParseFromArray(message->bytes.data(),
+                               static_cast<int>(message->bytes.size())) ||
         (report.result() != "passed" && report.result() != "failed")) {
       return absl::InvalidArgumentError("the report is malformed");
     }

@@ -371,6 +371,31 @@ TEST(FdDescriptionTest, AClaimThatIsWrongInAnyFieldIsRefusedWithBothSides) {
       << mismatch;
 }
 
+TEST(FdDescriptionTest, OfAConnectionTheCookieAloneIsEnough) {
+  const NoDescriptorLeak no_leak;
+  Connection tcp = Connect4();
+  const UniqueFd file(::memfd_create("x", 0));
+  DescriptorInfo claim;
+  claim.set_kind(DescriptorInfo::TCP);
+  const auto cookie = SocketCookie(tcp.server.get());
+  ASSERT_TRUE(cookie.ok()) << cookie.status();
+  claim.set_socket_cookie(*cookie);
+  EXPECT_TRUE(CheckDescriptor(tcp.server.get(), claim).ok());
+  EXPECT_FALSE(CheckDescriptor(tcp.client.get(), claim).ok());
+  EXPECT_FALSE(CheckDescriptor(file.get(), claim).ok());
+  EXPECT_FALSE(CheckDescriptor(-1, claim).ok());
+  tcp.client.reset();
+  EXPECT_TRUE(CheckDescriptor(tcp.server.get(), claim).ok())
+      << "it is the same when the other end is gone";
+  // Not of anything else: what it is would not be compared.
+  claim.set_kind(DescriptorInfo::UDP);
+  EXPECT_FALSE(CheckDescriptor(tcp.server.get(), claim).ok());
+  claim.set_kind(DescriptorInfo::TCP);
+  claim.set_socket_cookie(0);
+  EXPECT_FALSE(CheckDescriptor(tcp.server.get(), claim).ok());
+  EXPECT_FALSE(SocketCookie(file.get()).ok());
+}
+
 // A client may reset its connection at any instant of a handoff.
 TEST(FdDescriptionTest, AConnectionThatEndsMeanwhileIsStillTheSame) {
   const NoDescriptorLeak no_leak;

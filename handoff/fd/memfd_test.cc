@@ -88,6 +88,38 @@ TEST(MemfdTest, IsRefusedWhereAnySealIsMissing) {
   EXPECT_TRUE(ReadSealedMemfd(MakeWith("x", kAllSeals).get(), 100).ok());
 }
 
+TEST(MemfdTest, AMappingHasTheContentAndOutlivesTheDescriptor) {
+  const NoDescriptorLeak no_leak;
+  const std::string content(100'000, 'm');
+  UniqueFd fd = MakeWith(content, kAllSeals);
+  auto mapping = SealedMapping::Map(fd.get(), content.size());
+  ASSERT_TRUE(mapping.ok()) << mapping.status();
+  fd.reset();
+  EXPECT_EQ(mapping->bytes(), content);
+  const SealedMapping moved = *std::move(mapping);
+  EXPECT_EQ(moved.bytes(), content);
+  EXPECT_EQ(mapping->bytes(), "") << "two would unmap it";
+  const auto empty = SealedMapping::Map(MakeWith("", kAllSeals).get(), 1);
+  ASSERT_TRUE(empty.ok()) << empty.status();
+  EXPECT_EQ(empty->bytes(), "");
+}
+
+TEST(MemfdTest, OnlyWhatCannotChangeAndIsAsSmallAsAllowedIsMapped) {
+  const NoDescriptorLeak no_leak;
+  const int seals[] = {F_SEAL_WRITE, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_SEAL};
+  for (const int missing : seals) {
+    const UniqueFd fd = MakeWith("x", kAllSeals & ~missing);
+    EXPECT_EQ(SealedMapping::Map(fd.get(), 100).status().code(),
+              absl::StatusCode::kInvalidArgument)
+        << "without the seal " << missing;
+  }
+  EXPECT_EQ(SealedMapping::Map(MakeWith("12", kAllSeals).get(), 1)
+                .status()
+                .code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_FALSE(SealedMapping::Map(-1, 100).ok());
+}
+
 // A seal against later writing leaves mappings that were made before writable.
 TEST(MemfdTest, IsRefusedWhereOnlyFutureWritesAreSealed) {
   const NoDescriptorLeak no_leak;

@@ -110,6 +110,29 @@ TEST(ChannelTest, FramesArriveInOrderWithTheirDescriptors) {
   EXPECT_EQ(second->frame.ready().unclaimed(0), "two");
 }
 
+TEST(ChannelTest, WhatTheFrameDescribesAlreadyIsSentAsItIs) {
+  const NoDescriptorLeak no_leak;
+  Channels channels = MakeChannels();
+  const UniqueFd first = MakeMemfdOrDie();
+  const UniqueFd second = MakeMemfdOrDie();
+  v1::Frame frame = MakeHello("x");
+  *frame.add_descriptors() = *DescribeDescriptor(first.get());
+  ASSERT_TRUE(
+      channels.a.Send(frame, {first.get(), second.get()}, /*described=*/1)
+          .ok());
+  absl::StatusOr<IncomingFrame> incoming = channels.b.Receive();
+  ASSERT_TRUE(incoming.ok()) << incoming.status();
+  EXPECT_EQ(incoming->descriptors.size(), 2u);
+
+  // The receiver finds out where that was wrong.
+  frame.mutable_descriptors(1)->CopyFrom(frame.descriptors(0));
+  ASSERT_TRUE(
+      channels.a.Send(frame, {first.get(), second.get()}, /*described=*/2)
+          .ok());
+  EXPECT_EQ(ReceiveCode(channels.b), absl::StatusCode::kFailedPrecondition);
+  EXPECT_FALSE(channels.a.Send(frame, {first.get()}, /*described=*/2).ok());
+}
+
 TEST(ChannelTest, OnlyTheFirstFrameCostsAPidfd) {
   const NoDescriptorLeak no_leak;
   Channels channels = MakeChannels();
