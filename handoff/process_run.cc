@@ -86,7 +86,7 @@ void Process::AwaitFirstPolls() {
   while ((now = MonotonicNow()) < deadline) {
     {
       std::lock_guard<std::mutex> lock(mu_);
-      if (quit_ || first_polls_.size() >= groups_.size()) return;
+      if (quit_ || stopping_ || first_polls_.size() >= groups_.size()) break;
     }
     pollfd polled = {wake_.fd(), POLLIN, 0};
     ::poll(&polled, 1,
@@ -94,6 +94,7 @@ void Process::AwaitFirstPolls() {
                absl::Ceil(deadline - now, absl::Milliseconds(1)))));
     wake_.Clear();
   }
+  wake_();  // whatever else it was for
 }
 
 void Process::Run() {

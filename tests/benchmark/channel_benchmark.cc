@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "handoff/fd/fd_description.h"
 #include "handoff/fd/scm_rights.h"
 #include "handoff/transport/channel.h"
 #include "proto/handoff.pb.h"
@@ -50,8 +51,17 @@ absl::StatusOr<Load> MakeLoad() {
   return load;
 }
 
+// As sessions are described: by their cookies.
 absl::Status Pass(Channel& from, Channel& to, Load& load) {
-  absl::Status sent = from.Send(load.frame, load.borrowed);
+  load.frame.clear_descriptors();
+  for (const int fd : load.borrowed) {
+    const absl::StatusOr<uint64_t> cookie = SocketCookie(fd);
+    if (!cookie.ok()) return cookie.status();
+    v1::DescriptorInfo* info = load.frame.add_descriptors();
+    info->set_kind(v1::DescriptorInfo::TCP);
+    info->set_socket_cookie(*cookie);
+  }
+  absl::Status sent = from.Send(load.frame, load.borrowed, kDescriptors);
   if (!sent.ok()) return sent;
   const absl::StatusOr<IncomingFrame> received = to.Receive();
   if (!received.ok()) return received.status();
@@ -88,8 +98,6 @@ size_t SizeOfFrame(const Load& load) {
     v1::DescriptorInfo* info = frame.add_descriptors();
     info->set_kind(v1::DescriptorInfo::TCP);
     info->set_socket_cookie(1000);
-    info->set_local_address("127.0.0.1:10000");
-    info->set_peer_address("127.0.0.1:10000");
   }
   return frame.ByteSizeLong();
 }
@@ -103,7 +111,7 @@ void Raw(Measure& measure) {
   std::vector<uint64_t> cookies(kDescriptors);
   measure.Run([&]() -> absl::Status {
     for (size_t i = 0; i < kDescriptors; ++i) {
-      cookies[i] = SocketCookie(load->borrowed[i]);
+      cookies[i] = RawCookie(load->borrowed[i]);
     }
     absl::Status sent = message.Send(sockets->ours.get());
     if (!sent.ok()) return sent;
@@ -113,7 +121,7 @@ void Raw(Measure& measure) {
     absl::Status same;
     for (size_t i = 0; i < kDescriptors; ++i) {
       const int fd = (*received)[i];
-      if (cookies[i] == 0 || SocketCookie(fd) != cookies[i]) {
+      if (cookies[i] == 0 || RawCookie(fd) != cookies[i]) {
         same = absl::InternalError("another socket than was sent has come");
       }
       if (::close(fd) < 0) return absl::ErrnoToStatus(errno, "close");

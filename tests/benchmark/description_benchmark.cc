@@ -39,7 +39,7 @@ std::function<void(Measure&)> WithConnection(Operation operation) {
 }
 
 absl::Status Cookie(int fd) {
-  return SocketCookie(fd) != 0 ? absl::OkStatus() : Wrong("SO_COOKIE");
+  return RawCookie(fd) != 0 ? absl::OkStatus() : Wrong("SO_COOKIE");
 }
 
 bool TcpInfo(int fd) {

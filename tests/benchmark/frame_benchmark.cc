@@ -27,7 +27,16 @@ struct Shape {
   size_t state_bytes;
 };
 
-// As Group::Snapshot and a channel do it; their descriptors are another part.
+// Of the descriptor of record i, as its session would say.
+v1::DescriptorInfo InfoOf(int i) {
+  v1::DescriptorInfo info;
+  info.set_kind(v1::DescriptorInfo::TCP);
+  info.set_socket_cookie(static_cast<uint64_t>(i) + 1);
+  return info;
+}
+
+// As Group::Snapshot and a channel do it; to find out what the descriptors are
+// is another part.
 absl::StatusOr<std::string> Encode(const Shape& shape,
                                    const std::string& state) {
   BatchBuilder builder;
@@ -35,21 +44,27 @@ absl::StatusOr<std::string> Encode(const Shape& shape,
     GroupSnapshot::Item item;
     FillRecord(static_cast<uint64_t>(i) + 1, 1, state, item.record);
     item.descriptors.emplace_back();
+    item.infos.push_back(InfoOf(i));
     builder.AddSession(std::move(item));
   }
-  std::vector<OutgoingFrame> frames = builder.Take();
-  if (frames.size() != 1) {
+  absl::StatusOr<std::vector<OutgoingFrame>> frames = builder.Take();
+  if (!frames.ok()) return frames.status();
+  if (frames->size() != 1) {
     return absl::InternalError(
-        absl::StrCat(frames.size(), " frames, where one was expected"));
+        absl::StrCat(frames->size(), " frames, where one was expected"));
   }
-  frames.front().frame.set_seq(1);
-  return frames.front().frame.SerializeAsString();
+  frames->front().frame.set_seq(1);
+  frames->front().frame.set_descriptor_count(
+      static_cast<uint32_t>(shape.records));
+  return frames->front().frame.SerializeAsString();
 }
 
 void BuildFrame(const Shape& shape, const std::string& state,
                 v1::Frame& frame) {
   frame.set_seq(1);
+  frame.set_descriptor_count(static_cast<uint32_t>(shape.records));
   for (int i = 0; i < shape.records; ++i) {
+    *frame.add_descriptors() = InfoOf(i);
     FillRecord(static_cast<uint64_t>(i) + 1, static_cast<uint32_t>(i) + 1,
                state, *frame.mutable_sessions()->add_records());
   }
@@ -121,7 +136,7 @@ void RegisterDecode(const Shape& shape, absl::string_view name) {
   const std::string bytes = built.SerializeAsString();
   part.Handoff([=](Measure& measure) {
     measure.Run([&]() -> absl::Status {
-      const absl::StatusOr<v1::Frame> frame = DecodeFrame(bytes, 1, 0);
+      const absl::StatusOr<v1::Frame> frame = DecodeFrame(bytes, 1, static_cast<size_t>(shape.records));
       if (!frame.ok()) return frame.status();
       return CheckSize(static_cast<size_t>(frame->sessions().records_size()),
                        static_cast<size_t>(shape.records));

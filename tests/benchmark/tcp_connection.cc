@@ -36,7 +36,7 @@ absl::StatusOr<std::vector<TcpConnection>> MakeTcpConnections(size_t count) {
   return connections;
 }
 
-uint64_t SocketCookie(int fd) {
+uint64_t RawCookie(int fd) {
   uint64_t cookie = 0;
   socklen_t length = sizeof(cookie);
   return ::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) < 0 ? 0

@@ -18,7 +18,7 @@ struct TcpConnection {
 absl::StatusOr<std::vector<TcpConnection>> MakeTcpConnections(size_t count);
 
 // getsockopt(SO_COOKIE); 0 where that fails.
-uint64_t SocketCookie(int fd);
+uint64_t RawCookie(int fd);
 
 }  // namespace handoff
 
