@@ -136,7 +136,8 @@ void RegisterDecode(const Shape& shape, absl::string_view name) {
   const std::string bytes = built.SerializeAsString();
   part.Handoff([=](Measure& measure) {
     measure.Run([&]() -> absl::Status {
-      const absl::StatusOr<v1::Frame> frame = DecodeFrame(bytes, 1, static_cast<size_t>(shape.records));
+      const absl::StatusOr<v1::Frame> frame =
+          DecodeFrame(bytes, 1, static_cast<size_t>(shape.records));
       if (!frame.ok()) return frame.status();
       return CheckSize(static_cast<size_t>(frame->sessions().records_size()),
                        static_cast<size_t>(shape.records));
