@@ -15,9 +15,6 @@ namespace {
 // What a descriptor's DescriptorInfo adds to a frame, at most: two Unix paths.
 constexpr size_t kDescriptorBytes = 300;
 
-// A memfd that several states share is closed when it has grown to this.
-constexpr size_t kSharedStateBytes = 16 << 20;
-
 // What is written to it at once.
 constexpr int kBlockBytes = 256 << 10;
 

@@ -42,10 +42,10 @@ class Group {
   // also before the loop runs (then `fn` waits).
   virtual void Post(std::function<void()> fn) = 0;
 
-  // Writes what a successor needs to go on with `session`. An error aborts the
-  // handoff (a store keeps what it had of the session), SessionWriter::Refuse()
-  // leaves this one session behind. Live calls should be quick: the loop serves
-  // nobody meanwhile.
+  // Writes what a successor needs to go on with `session`; reads from and writes
+  // to no connection. An error aborts the handoff (a store keeps what it had of
+  // the session), SessionWriter::Refuse() leaves this one session behind. Live
+  // calls should be quick: the loop serves nobody meanwhile.
   virtual absl::Status Snapshot(Session& session, SessionWriter& writer) = 0;
 
   // Stop taking input: accept nothing, read nothing, let no timer act. Work that

@@ -45,7 +45,9 @@ enum class Ended {
 // has moved, the predecessor goes on, and this process should exit.
 //
 // Thread-safety: Start() to Ready() from one thread; then Wait(), Stop() and
-// StartSuccessor() from any. Ownership: the Handoff owns every descriptor that
+// StartSuccessor() from any. Where there is a predecessor, Start() leaves a
+// thread behind that receives until TakeSessions() or Ready() has returned; it
+// blocks all signals, and a fork() meanwhile would lose it. Ownership: the Handoff owns every descriptor that
 // it inherits or is given, and closes them on destruction; so it must outlive
 // the service's use of them. Groups, receivers and the observer are borrowed
 // and outlive it; before it is destroyed every group's loop has ended.

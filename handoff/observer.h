@@ -51,8 +51,8 @@ struct Event {
 absl::string_view EventKindName(Event::Kind kind);
 
 // Told of events, in order, from threads of the library or from a caller of
-// Start() or Ready(); never from two threads at once. Must not block: a handoff
-// waits for it. Must not call the Handoff that it observes.
+// Start(), TakeSessions() or Ready(); never from two threads at once. Must not
+// block: a handoff waits for it. Must not call the Handoff that it observes.
 class Observer {
  public:
   virtual ~Observer() = default;

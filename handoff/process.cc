@@ -5,6 +5,7 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "handoff/protocol/frame.h"
 #include "handoff/staged_state.h"
@@ -105,24 +106,32 @@ absl::Status Process::Restore(StagedInventory::Arrival& arrival,
 
 void Process::RestoreOrRefuse(StagedInventory::Arrival& arrival,
                               SessionReceiver* receiver) {
+  if (refused_.count(arrival.id) != 0) return;
   const absl::Status status = Restore(arrival, receiver);
-  if (!status.ok()) refused_[arrival.id] = std::string(status.message());
+  if (status.ok()) return;
+  taken_.erase(arrival.id);
+  refused_[arrival.id] = std::string(status.message());
 }
 
 void Process::ForgetGone(const std::vector<uint64_t>& gone) {
+  absl::flat_hash_set<uint64_t> others;
   for (const uint64_t id : gone) {
     refused_.erase(id);
     const auto it = taken_.find(id);
     if (it != taken_.end()) {
       Drop(it->second);
       taken_.erase(it);
-      continue;
+    } else {
+      others.insert(id);
     }
-    for (auto& [type, arrivals] : waiting_) {
-      arrivals.erase(std::remove_if(arrivals.begin(), arrivals.end(),
-                                    [id](const auto& a) { return a.id == id; }),
-                     arrivals.end());
-    }
+  }
+  if (others.empty()) return;
+  for (auto& [type, arrivals] : waiting_) {
+    arrivals.erase(std::remove_if(arrivals.begin(), arrivals.end(),
+                                  [&others](const auto& arrival) {
+                                    return others.count(arrival.id) != 0;
+                                  }),
+                   arrivals.end());
   }
 }
 
@@ -150,8 +159,11 @@ absl::Status Process::RestoreStaged() {
                            : inherited()->TakeSessionChanges();
     if (!changes.ok()) {
       staging_ = changes.status();
-      DropTaken();
       if (rehearsal_ != nullptr) staging_ = EndRehearsal(staging_);
+      DropTaken();
+      waiting_.clear();
+      descriptors_.Finish();
+      taking_.reset();  // closes what the predecessor still owns
       break;
     }
     if (changes->arrived.empty() && changes->gone.empty()) break;
@@ -237,13 +249,11 @@ absl::Status Process::Ready() {
   if (std::exchange(ready_called_, true)) {
     return absl::FailedPreconditionError("Ready() was called before");
   }
-  if (absl::Status staged = RestoreStaged(); !staged.ok()) {
-    taking_.reset();
-    return staged;
-  }
+  if (absl::Status staged = RestoreStaged(); !staged.ok()) return staged;
   waiting_.clear();
   v1::Ready ready;
   if (taking_ != nullptr) ready = MakeReady();
+  leaves_listeners_ = ready.unclaimed_size() > 0;
   descriptors_.Finish();
   if (rehearsal_ != nullptr) return Rehearse();
   // Made before the commit: there is no way back if it could not be made after.

@@ -35,9 +35,9 @@
 
 namespace handoff {
 
-// Handoff, for real. Start() to Ready() run on the service's thread; from
-// Ready() on the library's thread (Run) owns everything but what says
-// otherwise.
+// Handoff, for real. Start() to Ready() run on the service's thread, and Taking
+// has one beside it; from Ready() on the library's thread (Run) owns everything
+// but what says otherwise.
 class Process : public Handoff {
  public:
   static absl::StatusOr<std::unique_ptr<Process>> Start(Options options);
@@ -177,6 +177,7 @@ class Process : public Handoff {
   absl::flat_hash_map<uint64_t, Taken> taken_;
   std::map<uint64_t, std::string> refused_;
   std::map<uint64_t, std::string> lost_;  // types, by id
+  bool leaves_listeners_ = false;         // to the predecessor
 
   // The library's thread.
   std::map<int, uint64_t> taken_by_group_;

@@ -19,7 +19,12 @@ namespace {
 // for once in its life.
 absl::StatusOr<v1::DescriptorInfo> InfoOf(int fd, bool is_tcp,
                                           uint64_t& cookie) {
-  if (!is_tcp) return DescribeDescriptor(fd);
+  if (!is_tcp) {
+    absl::StatusOr<v1::DescriptorInfo> info = DescribeDescriptor(fd);
+    const absl::Status passable =
+        info.ok() ? CheckPassable(info->kind()) : info.status();
+    return passable.ok() ? info : passable;
+  }
   if (cookie == 0) {
     const absl::StatusOr<uint64_t> found = SocketCookie(fd);
     if (!found.ok()) return found.status();

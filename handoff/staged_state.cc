@@ -1,6 +1,6 @@
 #include "handoff/staged_state.h"
 
-#include <string>
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,8 +13,11 @@ absl::StatusOr<v1::SessionState> StateReader::ReadLarge(
     const StagedInventory::Arrival& arrival) {
   if (arrival.state_memfd != memfd_) {
     Close();
-    auto mapping = SealedMapping::Map(arrival.state_memfd->get(),
-                                      limits_.total_state_bytes);
+    // One state or several, and a little that encodes them.
+    auto mapping = SealedMapping::Map(
+        arrival.state_memfd->get(),
+        std::max<uint64_t>(limits_.state_bytes, kSharedStateBytes) +
+            kBatchBytes);
     if (!mapping.ok()) return mapping.status();
     mapping_ = *std::move(mapping);
     memfd_ = arrival.state_memfd;

@@ -54,14 +54,6 @@ absl::Status CanBeProved(const v1::SessionRecord& record,
                  : absl::FailedPreconditionError("no connection");
 }
 
-bool SameFds(const std::vector<std::weak_ptr<UniqueFd>>& known,
-             absl::Span<const SharedFd> fds) {
-  return std::equal(known.begin(), known.end(), fds.begin(), fds.end(),
-                    [](const auto& a, const auto& b) {
-                      return !a.owner_before(b) && !b.owner_before(a);
-                    });
-}
-
 }  // namespace
 
 Storing::Storing(const Process& process, const v1::StoreContents& holds,
@@ -201,17 +193,7 @@ void Storing::StoreSession(GroupSnapshot::Item& item) {
   for (v1::SessionDescriptor& d : *record.mutable_descriptors()) {
     d.clear_sent_in();
   }
-  Known& known = known_[id];
-  if (known.infos.empty() || !SameFds(known.fds, item.descriptors)) {
-    known = Known();
-    for (const SharedFd& fd : item.descriptors) {
-      auto info = DescribeDescriptor(fd->get());
-      if (!info.ok()) return LeaveOut(id, info.status().message());
-      known.fds.emplace_back(fd);
-      known.infos.push_back(*std::move(info));
-    }
-  }
-  if (absl::Status s = CanBeProved(record, known.infos); !s.ok()) {
+  if (absl::Status s = CanBeProved(record, item.infos); !s.ok()) {
     return LeaveOut(id, s.message());
   }
   const std::string name = StoredSessionName(id);
@@ -222,7 +204,7 @@ void Storing::StoreSession(GroupSnapshot::Item& item) {
     return LeaveOut(id, absl::StrCat("the store takes ", room,
                                      " descriptors (StoreLimits)"));
   }
-  for (const v1::DescriptorInfo& info : known.infos) {
+  for (const v1::DescriptorInfo& info : item.infos) {
     *entry.mutable_session()->add_descriptors() = info;
   }
   if (shelf_.Wanted(name) == 0 &&
@@ -231,7 +213,8 @@ void Storing::StoreSession(GroupSnapshot::Item& item) {
     return LeaveOut(id, "there is no room for more names (LISTEN_FDNAMES)");
   }
   log_->Put(SessionKey(id), entry);
-  shelf_.Want(name, std::move(item.descriptors), Fingerprint(known.infos),
+  known_.insert(id);
+  shelf_.Want(name, std::move(item.descriptors), Fingerprint(item.infos),
               /*connection=*/true);
 }
 

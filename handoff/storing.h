@@ -7,7 +7,7 @@
 #include <memory>
 #include <set>
 #include <string>
-#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -63,12 +63,6 @@ class Storing {
   void End();
 
  private:
-  // A session as it was stored last, to know which descriptors are new.
-  struct Known {
-    std::vector<std::weak_ptr<UniqueFd>> fds;
-    std::vector<v1::DescriptorInfo> infos;
-  };
-
   void StoreNamed();
   void StoreBlobs();
   void StoreSession(GroupSnapshot::Item& item);
@@ -88,7 +82,7 @@ class Storing {
   std::unique_ptr<StoreLog> log_;
   std::string log_name_;  // in the store; empty: none of this run
   std::map<std::string, uint32_t> versions_;
-  std::unordered_map<uint64_t, Known> known_;
+  std::unordered_set<uint64_t> known_;  // sessions that are stored
   std::map<std::string, std::string> blobs_;  // as they were stored last
   // Why sessions are not stored, as far as this run has said so.
   std::set<std::string> said_;

@@ -1,6 +1,7 @@
 #include "handoff/taking.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -176,7 +177,8 @@ absl::Status Taking::RunUntil(const std::function<bool()>& done,
     bool progress = true;
     while (progress && !done()) {
       progress = !over() && link_.Exchange(*machine_, now);
-      if (passes_on_) PassOn();
+      // After an error the inventory is not to be looked at.
+      if (passes_on_ && (!over() || machine_->committed())) PassOn();
       absl::Status status;
       if (machine_->state() == State::kReady) status = apply();
       machine_->OnTime(now);
@@ -239,16 +241,29 @@ absl::Status Taking::Stage() {
           return staged_ || stopped_;
         },
         nothing);
-    PassOn();
+    if (received.ok()) {
+      PassOn();
+    } else {
+      // The service may have much to do before it hears of this.
+      link_.End();
+    }
     std::lock_guard<std::mutex> lock(mu_);
     received_ = std::move(received);
     passed_on_.notify_all();
   };
+  // The service may not have blocked the signals yet that it handles elsewhere.
+  sigset_t all;
+  sigset_t mask;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &mask);
+  bool apart = true;
   try {
     receiver_ = std::thread(receive);
   } catch (const std::system_error&) {
-    receive();  // one thread less: it only takes longer
+    apart = false;
   }
+  ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
+  if (!apart) receive();  // one thread less: it only takes longer
   return absl::OkStatus();
 }
 
@@ -271,11 +286,12 @@ absl::StatusOr<StagedInventory::SessionChanges> Taking::NextStaged() {
            !arrived_.gone.empty();
   });
   StagedInventory::SessionChanges changes = std::exchange(arrived_, {});
+  const bool failed = received_.has_value() && !received_->ok();
   const bool last = changes.arrived.empty() && changes.gone.empty();
   lock.unlock();
-  if (!last) return changes;
+  if (!last && !failed) return changes;
   Join();
-  if (!received_->ok()) return *received_;
+  if (failed) return *received_;
   return changes;
 }
 

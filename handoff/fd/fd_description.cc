@@ -213,11 +213,15 @@ absl::Status CheckDescriptor(int fd, const DescriptorInfo& claimed) {
   if (!actual.ok()) return actual.status();
   const bool disconnected =
       actual->kind() == DescriptorInfo::TCP && actual->peer_address().empty();
+  // A socket may have been bound since.
+  const bool unbound = absl::EndsWith(claimed.local_address(), ":0") ||
+                       claimed.local_address() == "unix:";
   if (actual->kind() == claimed.kind() &&
       actual->socket_cookie() == claimed.socket_cookie() &&
       actual->device() == claimed.device() &&
       actual->inode() == claimed.inode() &&
-      (disconnected || actual->local_address() == claimed.local_address())) {
+      (disconnected || unbound ||
+       actual->local_address() == claimed.local_address())) {
     return absl::OkStatus();
   }
   return absl::FailedPreconditionError(

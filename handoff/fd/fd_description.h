@@ -28,7 +28,8 @@ absl::StatusOr<v1::DescriptorInfo> DescribeDescriptor(int fd);
 //
 // The peer's address is not compared: it vanishes with the connection (ENOTCONN
 // after a reset), the identity does not. Nor is the local one of a TCP socket
-// that is not connected any more: connect(AF_UNSPEC) takes it away.
+// that is not connected any more: connect(AF_UNSPEC) takes it away; nor that of
+// a socket that was bound to none when it was described.
 //
 // Of a TCP connection its cookie may be all that is claimed, without addresses:
 // they come by the thousand, and this is one system call in place of four. It
@@ -58,7 +59,8 @@ absl::string_view KindName(v1::DescriptorInfo::Kind kind);
 // writes to it meanwhile, in at least four elsewhere.
 // A FIN that has been received adds one to tcpi_bytes_received; it is taken off
 // by the state (CLOSE_WAIT, LAST_ACK, CLOSING, TIME_WAIT, and CLOSE without a
-// pending error). Only after a FIN and then a reset is one too many counted.
+// pending error). One too many is counted after a FIN and then a reset, and
+// where a FIN comes between two loads of the kernel's within one call.
 // Only differences between two readings mean something: `written` counts the
 // SYN of a connection that this end opened, and a FIN that it sent.
 //

@@ -396,6 +396,20 @@ TEST(FdDescriptionTest, OfAConnectionTheCookieAloneIsEnough) {
   EXPECT_FALSE(SocketCookie(file.get()).ok());
 }
 
+TEST(FdDescriptionTest, ASocketThatIsBoundAfterItWasDescribedIsTheSame) {
+  const NoDescriptorLeak no_leak;
+  const UniqueFd udp(::socket(AF_INET, SOCK_DGRAM, 0));
+  const DescriptorInfo before = Describe(udp.get());
+  sockaddr_in to = {};
+  to.sin_family = AF_INET;
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  to.sin_port = htons(9);
+  ASSERT_EQ(::connect(udp.get(), reinterpret_cast<sockaddr*>(&to), sizeof(to)),
+            0);
+  ASSERT_NE(Describe(udp.get()).local_address(), before.local_address());
+  EXPECT_TRUE(CheckDescriptor(udp.get(), before).ok());
+}
+
 // A client may reset its connection at any instant of a handoff.
 TEST(FdDescriptionTest, AConnectionThatEndsMeanwhileIsStillTheSame) {
   const NoDescriptorLeak no_leak;

@@ -59,6 +59,10 @@ struct Limits {
 // memfd that travels as one more descriptor.
 inline constexpr size_t kInlineStateBytes = 4 * 1024;
 
+// A memfd that the states of a frame's sessions share is closed when it has
+// grown to this.
+inline constexpr size_t kSharedStateBytes = 16 * 1024 * 1024;
+
 // A frame of a batch is closed when its body has grown to this.
 inline constexpr size_t kBatchBytes = 96 * 1024;
 

@@ -248,23 +248,23 @@ absl::Status StagedInventory::ApplyRecord(v1::SessionRecord& record,
     return malformed(absl::StrCat("has more than ",
                                   limits_.session_descriptors, " descriptors"));
   }
-  // Each by itself first: a peer's numbers must not wrap around.
-  if (record.state_size() > limits_.state_bytes) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("state of ", record.state_size(), " bytes; the limit is ",
-                     limits_.state_bytes));
-  }
-  if (absl::Status s = CountState(record.ByteSizeLong() + record.state_size());
-      !s.ok()) {
-    return s;
-  }
-
   const auto [old, is_new] = sessions_.try_emplace(record.id());
   Session& session = old->second;
   if (!is_new && session.record.type() != record.type()) {
     return malformed("changed its type");
   }
-  std::vector<SharedFd> had = std::exchange(session.descriptors, {});
+  // A record that replaces another counts in its place. What is in a memfd has
+  // its own limit when it is read; here a peer's number must not wrap around.
+  state_bytes_ -= std::exchange(session.counted, 0);
+  if (absl::Status s = CountState(record.ByteSizeLong()); !s.ok()) return s;
+  if (record.state_size() > limits_.total_state_bytes - state_bytes_) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "state of ", record.state_size(), " bytes and ", state_bytes_,
+        " in all before; the limit is ", limits_.total_state_bytes));
+  }
+  state_bytes_ += record.state_size();
+  session.counted = record.ByteSizeLong() + record.state_size();
+  std::vector<SharedFd> descriptors;
   for (int i = 0; i < record.descriptors_size(); ++i) {
     const v1::SessionDescriptor& d = record.descriptors(i);
     if (absl::Status s = CheckName("session's descriptor", d.name()); !s.ok()) {
@@ -281,16 +281,17 @@ absl::Status StagedInventory::ApplyRecord(v1::SessionRecord& record,
       if (!taken.ok()) return taken.status();
       fd = *std::move(taken);
     } else {
-      for (size_t j = 0; j < had.size(); ++j) {
+      for (size_t j = 0; j < session.descriptors.size(); ++j) {
         if (session.record.descriptors(static_cast<int>(j)).name() ==
             d.name()) {
-          fd = had[j];
+          fd = session.descriptors[j];
         }
       }
     }
     if (fd == nullptr) return malformed("lacks a descriptor");
-    session.descriptors.push_back(std::move(fd));
+    descriptors.push_back(std::move(fd));
   }
+  session.descriptors = std::move(descriptors);
   session.state_memfd =
       record.state_in() == 0 ? nullptr : memfds[record.state_in() - 1];
   session.record.Swap(&record);

@@ -37,7 +37,8 @@ class StagedInventory {
     // In the order of record.descriptors().
     std::vector<SharedFd> descriptors;
     SharedFd state_memfd;
-    bool fresh = false;  // since TakeSessionChanges()
+    bool fresh = false;    // since TakeSessionChanges()
+    uint64_t counted = 0;  // against Limits::total_state_bytes
   };
   // A session's record as its receiver needs it, with its state.
   struct Arrival {

@@ -340,9 +340,37 @@ TEST_F(StagedInventoryTest, WhereAStateIsNamedWrongTheFrameIsRefused) {
       Limits(), absl::StatusCode::kInvalidArgument);
   v1::Frame frame = FrameOf().Session(7, {{"c", 1}}, "", 2).frame();
   frame.mutable_sessions()->mutable_records(0)->set_state_size(UINT64_MAX - 5);
-  EXPECT_TRUE(absl::IsResourceExhausted(
-      staged_.Apply(frame, NumberedFds({11, 12}))))
+  StagedInventory staged{Limits()};
+  EXPECT_TRUE(
+      absl::IsResourceExhausted(staged.Apply(frame, NumberedFds({11, 12}))))
       << "a size that wraps around";
+}
+
+TEST_F(StagedInventoryTest, StateThatIsSentAgainCountsOnce) {
+  Limits limits;
+  limits.total_state_bytes = 1000;
+  StagedInventory staged(limits);
+  const auto apply = [&staged](uint64_t id, uint64_t state_size) {
+    v1::Frame frame = FrameOf().Session(id, {}, "", 1).frame();
+    frame.mutable_sessions()->mutable_records(0)->set_state_size(state_size);
+    return staged.Apply(frame, NumberedFds({21}));
+  };
+  for (int round = 0; round < 10; ++round) {
+    EXPECT_TRUE(apply(7, 600).ok()) << round;
+  }
+  EXPECT_TRUE(apply(8, 300).ok());
+  EXPECT_TRUE(absl::IsResourceExhausted(apply(9, 100))) << "all together";
+}
+
+// What a driver may still ask of it, though it is only good for its end.
+TEST_F(StagedInventoryTest, AFrameThatFailsInTheMiddleLeavesWhatCameBefore) {
+  ApplyOk(FrameOf().Session(7, {{"client", 1}}, "old"), {11});
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      Apply(FrameOf().Session(7, {{"client", 0}, {"b", 1}, {"c", 9}}), {12})));
+  const auto changes = staged_.TakeSessionChanges();
+  ASSERT_EQ(changes.arrived.size(), 1u);
+  EXPECT_EQ(changes.arrived[0].descriptors.size(), 1u);
+  EXPECT_EQ(changes.arrived[0].state.value(), "old");
 }
 
 TEST_F(StagedInventoryTest, ABlobIsReplacedByTheNextOfItsName) {

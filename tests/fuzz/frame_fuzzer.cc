@@ -117,7 +117,11 @@ void Run(const fuzz::Script& script) {
         inventory.Apply(*frame, std::move(descriptors));
     good = applied.ok();
     Require(!good || batch, "only batches are applied");
-    if (good) CheckInventory(inventory, limits);
+    if (good) {
+      CheckInventory(inventory, limits);
+    } else {
+      inventory.TakeSessionChanges();  // nor does it break when it is asked
+    }
   }
 }
 
