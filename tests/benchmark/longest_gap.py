@@ -23,8 +23,9 @@ ROW = "longest_gap"
 NGINX = "/usr/sbin/nginx"
 # Of servers, and of processes of clients, half of the connections each.
 HALVES = 2
-# A server's descriptors that are no connections: more than either has.
-OTHER_DESCRIPTORS = 256
+# A server's descriptors that are no connections. A successor has some 500, as it receives
+# several messages of them at a time.
+OTHER_DESCRIPTORS = 1024
 
 # Beside the defaults: nothing but the restart ends a connection, and the kernel's queue
 # has as much room as handoff_server's. Of the default length it overflows when so many

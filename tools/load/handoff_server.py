@@ -50,7 +50,7 @@ class HandoffServer:
         """Of what was launched."""
         line = await_line(self._processes[-1].stdout)
         if not line.startswith("ready "):
-            raise RuntimeError(f"a server did not start; it said {line!r}")
+            raise RuntimeError(f"a server did not start: {line or self._logged()}")
         self.address = line.split("http=")[1].split()[0]
         self.port = int(self.address.split(":")[1])
 
@@ -66,9 +66,16 @@ class HandoffServer:
         while self._processes:
             self._await_first()
 
+    def _logged(self):
+        """The last line that any of them has logged."""
+        with open(self._log, encoding="utf-8", errors="replace") as log:
+            return log.read().rstrip().rpartition("\n")[2]
+
     def _await_first(self):
         process = self._processes[0]
         if await_end(process) != 0:
-            raise RuntimeError(f"a server exited with {process.returncode}")
+            raise RuntimeError(
+                f"a server exited with {process.returncode}: {self._logged()}"
+            )
         process.stdout.close()
         self._processes.pop(0)
