@@ -161,24 +161,36 @@ class BenchTest(unittest.TestCase):
         with contextlib.redirect_stdout(io.StringIO()) as out:
             self.assertEqual(bench.main(["--needs", "--only=parts,latency"]), 0)
         self.assertEqual(
-            out.getvalue().split(), ["latency", "part_benchmark", "server", "tool"]
+            out.getvalue().split(),
+            ["latency", "part_benchmark", "server", "steady_clients"],
         )
 
-    def test_a_program_is_told_its_row_a_folder_and_what_it_needs(self):
+    def argv_of(self, key, program, *given):
         given = self.program(
+            "folders = [a[9:] for a in sys.argv if a.startswith('--folder=')]\n"
             "print(json.dumps({'row': row, 'unit': 'ms', 'measured': [1], 'bound': [1],"
             " 'ratios': [1], 'argv': sys.argv[1:],"
-            " 'empty': os.listdir(sys.argv[2].removeprefix('--folder='))}))",
-            name="latency",
-        )
-        self.run_row("latency", given, "--quick", "--program=server=/s", "--program=tool=/t")
+            " 'empty': [os.listdir(folder) for folder in folders]}))",
+            name=program,
+        ), *given
+        self.run_row(key, "--quick", *given)
         with open(os.path.join(self.folder, "bench.json"), encoding="utf-8") as text:
-            row = json.load(text)["rows"]["latency"]
-        argv = row["argv"]
-        self.assertEqual(argv[0], "--row=latency")
-        self.assertEqual(argv[2:], ["--server=/s", "--tool=/t", "--quick"])
-        self.assertEqual(row["empty"], [])
-        self.assertFalse(os.path.exists(argv[1].removeprefix("--folder=")))
+            row = json.load(text)["rows"][key]
+        return row["argv"], row["empty"]
+
+    def test_a_program_is_told_its_row_and_what_it_needs(self):
+        argv, empty = self.argv_of(
+            "latency", "latency", "--program=server=/s", "--program=steady_clients=/c"
+        )
+        self.assertEqual(
+            argv[:-1], ["--row=latency", "--server=/s", "--steady_clients=/c", "--quick"]
+        )
+        self.assertEqual(empty, [[]])
+        self.assertFalse(os.path.exists(argv[-1].removeprefix("--folder=")))
+
+    def test_a_program_that_wants_no_folder_is_given_none(self):
+        argv, _ = self.argv_of("move_4k", "handoff_benchmark")
+        self.assertEqual(argv, ["--row=move_4k", "--quick"])
 
     def test_a_row_may_come_with_another(self):
         longest = made_up.figures("blackout_all_max", "ms", [8.0] * 5, [2.0] * 5)

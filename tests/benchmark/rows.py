@@ -8,7 +8,6 @@ import json
 import math
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ class Row(NamedTuple):
     reach: float  # what the ratio is to come down to
     program: str  # which of the programs that bench.py is given measures it
     hands: tuple = ()  # which others the program is told, as --NAME=PATH
+    folder: bool = False  # whether it is given an empty one, as --folder
     part_of: str = ""  # the row whose program prints this one too, in `also`
 
 
@@ -71,7 +71,8 @@ ROWS = [
         "latency (p99.9) of requests during handoffs over that without any",
         2,
         "latency",
-        hands=("server", "tool"),
+        hands=("server", "steady_clients"),
+        folder=True,
     ),
     Row(
         "idle_instructions",
@@ -91,7 +92,8 @@ ROWS = [
         "longest gap in the service of 16,000 clients over that of a restarted nginx",
         0.1,
         "longest_gap",
-        hands=("server", "tool"),
+        hands=("server", "steady_clients"),
+        folder=True,
     ),
 ]
 
@@ -182,16 +184,18 @@ def measure(row, programs, quick, seconds):
     missing = [name for name in (row.program, *row.hands) if name not in programs]
     if missing:
         raise RowError(f"no program {' and no '.join(missing)}")
-    # Not in TMPDIR, which may be long: the path of a Unix socket is at most 107 bytes.
-    folder = tempfile.mkdtemp(prefix="handoff.", dir="/tmp")
-    try:
-        command = [programs[row.program], f"--row={row.key}", f"--folder={folder}"]
-        command += [f"--{name}={programs[name]}" for name in row.hands]
-        if quick:
-            command.append("--quick")
+    command = [programs[row.program], f"--row={row.key}"]
+    command += [f"--{name}={programs[name]}" for name in row.hands]
+    if quick:
+        command.append("--quick")
+    if row.folder:
+        # Not in TMPDIR, which may be long: the path of a Unix socket is at most 107 bytes.
+        with tempfile.TemporaryDirectory(
+            prefix="handoff.", dir="/tmp", ignore_cleanup_errors=True
+        ) as folder:
+            line = run_program([*command, f"--folder={folder}"], seconds)
+    else:
         line = run_program(command, seconds)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     try:
         result = json.loads(line)
     except ValueError as error:

@@ -23,6 +23,8 @@ import time
 import comparison_picture
 import comparison_table
 import contenders
+import processes
+from steady_clients import SteadyClients
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -48,7 +50,6 @@ class Load:
 
     def arguments(self, contender, series):
         return [
-            f"--address={contender.address}",
             f"--kept={self.kept}",
             "--interval=10ms",
             f"--short={self.short}",
@@ -88,15 +89,11 @@ def write_download(path, length):
 
 def run(contender, load, binary, series):
     """Measures one contender, which serves. Returns what there is to say."""
-    clients = subprocess.Popen(
-        [binary, *load.arguments(contender, series)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
     restarts = []
-    try:
-        if contenders.await_line(clients.stdout) != "ready\n":
-            raise RuntimeError("the clients could not open their connections")
+    with SteadyClients(
+        binary, contender.address, load.arguments(contender, series)
+    ) as clients:
+        clients.await_ready()
         time.sleep(load.pause)
         for _ in range(load.restarts):
             began = time.monotonic()
@@ -105,20 +102,13 @@ def run(contender, load, binary, series):
             restarts.append({"began": round(began, 6), "seconds": round(took, 3)})
             # A pause and no wait: the load between two restarts.
             time.sleep(max(load.pause, load.period - took))
-    finally:
-        clients.terminate()
-        try:
-            output, _ = clients.communicate(timeout=contenders.DEADLINE)
-        finally:
-            clients.kill()
-    if clients.returncode != 0:
-        raise RuntimeError(f"the clients exited with {clients.returncode}")
+        figures = clients.stop()
     return {
         "name": contender.name,
         "title": contender.title,
         "config": contender.config,
         "restarts": restarts,
-        "clients": json.loads(output.splitlines()[-1]),
+        "clients": figures,
     }
 
 
@@ -223,7 +213,7 @@ def main():
         print(f"the servers' logs are in {folder}", file=sys.stderr)
         raise
     finally:
-        contenders.end_all()
+        processes.end_all()
         if not failed:
             shutil.rmtree(folder)
 

@@ -9,23 +9,19 @@ All of them serve the same: /healthz, which answers "ok"; `download_path`, a bod
 at a steady rate; and /echo, which answers with the body that it was sent.
 """
 
-import http.client
 import os
-import random
-import select
 import signal
-import socket
 import string
 import subprocess
-import time
+
+from handoff_server import HandoffServer
+from processes import DEADLINE, answers, await_event, children, free_port, gone
 
 NGINX = "/usr/sbin/nginx"
 HAPROXY = "/usr/sbin/haproxy"
 WORKERS = 2
-# For whatever is to happen, on a busy machine. More than DRAIN.
-DEADLINE = 60
 # What an old process may take for what it has in flight: several times as long
-# as the longest download or upload.
+# as the longest download or upload, and less than DEADLINE.
 DRAIN = 30
 
 _NGINX = string.Template("""\
@@ -81,128 +77,29 @@ backend back
 """)
 
 
-def await_event(what, happened):
-    """Waits until happened() is true, and returns that."""
-    deadline = time.monotonic() + DEADLINE
-    while True:
-        result = happened()
-        if result:
-            return result
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited in vain for {what}")
-        time.sleep(0.002)
-
-
-def await_line(pipe):
-    """The next line of what a process prints; empty at the end."""
-    if not select.select([pipe], [], [], DEADLINE)[0]:
-        raise TimeoutError("waited in vain for a line")
-    return pipe.readline()
-
-
-def gone(pid):
-    """Whether the process has ended. Reaps it if it is a child of this one."""
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    except ChildProcessError:
-        return not os.path.exists(f"/proc/{pid}")
-
-
-def children(pid):
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            return {int(child) for child in file.read().split()}
-    except OSError:
-        return set()
-
-
-def end_all():
-    """Ends what is left of the processes that this one has started.
-
-    It is their reaper, so that all of them are its descendants, whoever started
-    them, and however long that has been gone.
-    """
-    while left := children(os.getpid()):
-        for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-            except (ProcessLookupError, ChildProcessError):
-                pass
-
-
-def free_port():
-    # Below those that the kernel gives to clients: none of them may take it
-    # while nobody listens. Any of these, as another comparison looks for one too.
-    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
-        first = int(file.read().split()[0])
-    for port in random.sample(range(1024, max(first, 10_000)), 100):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
-    raise OSError("no port is free")
-
-
-def answers(port):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().read() == b"ok"
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-class Handoff:
+class Handoff(HandoffServer):
     """handoff_server: a successor that is started separately takes over."""
 
     name = "handoff"
     title = "handoff_server, handoff"
 
     def __init__(self, folder, load, server, **_):
-        self.config = (
-            f"--http=tcp:127.0.0.1:0 --handoff=PATH --workers={WORKERS} "
-            f"--idle_timeout=1h --drain_deadline={DRAIN}s"
-        )
+        flags = [
+            f"--workers={WORKERS}",
+            "--idle_timeout=1h",
+            f"--drain_deadline={DRAIN}s",
+        ]
+        super().__init__(server, folder, flags)
         self.folder = folder
-        self._argv = [server] + self.config.replace(
-            "PATH", f"{folder}/handoff.sock"
-        ).split()
+        self.config = " ".join(
+            ["--http=tcp:127.0.0.1:0", "--handoff=PATH", *flags]
+        )
         self.download_path = (
             f"/stream?bytes={load.download_bytes}&rate={load.download_rate}"
         )
-        self._processes = []
-
-    def start(self):
-        line = self._launch()
-        self.address = line.split("http=")[1].split()[0]
-        self.port = int(self.address.split(":")[1])
 
     def restart(self):
-        self._launch()
-
-    def stop(self):
-        # The others leave when their successor has told them to, or their watch
-        # is over.
-        self._processes[-1].terminate()
-        for process in self._processes:
-            if process.wait(DEADLINE) != 0:
-                raise RuntimeError(f"a server exited with {process.returncode}")
-
-    def _launch(self):
-        with open(f"{self.folder}/server.log", "a", encoding="utf-8") as log:
-            process = subprocess.Popen(
-                self._argv, stdout=subprocess.PIPE, stderr=log, text=True
-            )
-        self._processes.append(process)
-        line = await_line(process.stdout)
-        if not line.startswith("ready "):
-            raise RuntimeError(f"a server did not start; it said {line!r}")
-        return line
+        self.start()
 
 
 class _Nginx:

@@ -22,11 +22,11 @@ constexpr size_t kFew = 160;
 // How much of everything.
 struct Effort {
   size_t pairs;     // of measured and bound
-  size_t handoffs;  // of a distribution, in each pair
+  size_t handoffs;  // of a distribution, in each pair; of 50 p99 is the longest
   size_t divisor;   // of the number of sessions
 };
 Effort EffortOf(bool quick) {
-  return quick ? Effort{2, 2, 16} : Effort{7, 20, 1};
+  return quick ? Effort{2, 2, 16} : Effort{7, 60, 1};
 }
 
 double Percentile(std::vector<double> values, double share) {
@@ -35,9 +35,16 @@ double Percentile(std::vector<double> values, double share) {
   return values[std::min(rank, values.size() - 1)];
 }
 
+Row NewRow(absl::string_view key, absl::string_view unit) {
+  Row row;
+  row.key = std::string(key);
+  row.unit = std::string(unit);
+  return row;
+}
+
 Row Move(absl::string_view key, size_t sessions, size_t state_bytes,
          const Effort& effort) {
-  Row row = {std::string(key), "ms", {}, {}, {}};
+  Row row = NewRow(key, "ms");
   Load load;
   load.sessions = sessions;
   load.state_bytes = state_bytes;
@@ -50,8 +57,8 @@ Row Move(absl::string_view key, size_t sessions, size_t state_bytes,
     row.bound.push_back(bare.MoveMilliseconds());
     row.measured.push_back(chain.HandOver().milliseconds);
   }
-  row.details = {{"sessions", {static_cast<double>(sessions)}},
-                 {"state_bytes", {static_cast<double>(state_bytes)}}};
+  row.facts = {{"sessions", static_cast<double>(sessions)},
+               {"state_bytes", static_cast<double>(state_bytes)}};
   return row;
 }
 
@@ -64,7 +71,7 @@ std::vector<double> BlackoutsOf(Chain& chain, size_t handoffs) {
 }
 
 Row BlackoutOfChanged(absl::string_view key, const Effort& effort) {
-  Row row = {std::string(key), "ms", {}, {}, {}};
+  Row row = NewRow(key, "ms");
   Load many;
   many.sessions = kMost / effort.divisor;
   many.changes = many.talking = kFew / effort.divisor;
@@ -82,21 +89,20 @@ Row BlackoutOfChanged(absl::string_view key, const Effort& effort) {
     bounds.insert(bounds.end(), bound.begin(), bound.end());
     all.insert(all.end(), measured.begin(), measured.end());
   }
-  row.details = {{"blackouts_ms", std::move(all)},
-                 {"bound_blackouts_ms", std::move(bounds)}};
+  row.series = {{"blackouts_ms", std::move(all)},
+                {"bound_blackouts_ms", std::move(bounds)}};
   return row;
 }
 
 Row BlackoutOfAll(absl::string_view key, const Effort& effort) {
-  Row row = {std::string(key), "ms", {}, {}, {}};
+  Row row = NewRow(key, "ms");
   Load load;
   load.sessions = load.changes = kMost / effort.divisor;
   load.talking = kFew / effort.divisor;
   Chain chain(load);
   BareLoop bare(load.sessions, load.state_bytes);
   std::vector<double> all;
-  std::vector<double> most;
-  std::vector<double> most_bound;
+  Row longest = NewRow(absl::StrCat(key, "_max"), "ms");
   for (size_t i = 0; i < effort.pairs; ++i) {
     std::vector<double> bound;
     for (size_t j = 0; j < effort.handoffs; ++j) {
@@ -105,13 +111,12 @@ Row BlackoutOfAll(absl::string_view key, const Effort& effort) {
     const auto measured = BlackoutsOf(chain, effort.handoffs);
     row.bound.push_back(Percentile(bound, 0.99));
     row.measured.push_back(Percentile(measured, 0.99));
-    most_bound.push_back(Percentile(bound, 1));
-    most.push_back(Percentile(measured, 1));
+    longest.bound.push_back(Percentile(bound, 1));
+    longest.measured.push_back(Percentile(measured, 1));
     all.insert(all.end(), measured.begin(), measured.end());
   }
-  row.details = {{"blackouts_ms", std::move(all)},
-                 {"max_measured", std::move(most)},
-                 {"max_bound", std::move(most_bound)}};
+  row.series = {{"blackouts_ms", std::move(all)}};
+  row.also = {std::move(longest)};
   return row;
 }
 
@@ -136,7 +141,7 @@ size_t RecordBytes() {
 
 Row StagingMemory(absl::string_view key, size_t state_bytes,
                   const Effort& effort) {
-  Row row = {std::string(key), "MB", {}, {}, {}};
+  Row row = NewRow(key, "MB");
   Load load;
   load.sessions = kMost / effort.divisor;
   load.state_bytes = state_bytes;
@@ -147,6 +152,15 @@ Row StagingMemory(absl::string_view key, size_t state_bytes,
     row.bound.push_back(bytes / 1e6);
     row.measured.push_back(chain.HandOver().memory_bytes / 1e6);
   }
+  row.facts = {{"sessions", static_cast<double>(load.sessions)},
+               {"state_bytes", static_cast<double>(state_bytes)}};
+  return row;
+}
+
+// Of small states most of what is staged is the library's own.
+Row StagingMemories(absl::string_view key, const Effort& effort) {
+  Row row = StagingMemory(key, 4096, effort);
+  row.also = {StagingMemory(absl::StrCat(key, "_256"), 256, effort)};
   return row;
 }
 
@@ -159,10 +173,6 @@ template <size_t kSessions, size_t kStateBytes>
 Row MoveThese(absl::string_view key, const Effort& effort) {
   return Move(key, kSessions / effort.divisor, kStateBytes, effort);
 }
-template <size_t kStateBytes>
-Row StageThese(absl::string_view key, const Effort& effort) {
-  return StagingMemory(key, kStateBytes, effort);
-}
 
 constexpr Named kRows[] = {
     {"move_256_1000", MoveThese<1000, 256>},
@@ -172,8 +182,7 @@ constexpr Named kRows[] = {
     {"move_64k", MoveThese<4000, 65536>},
     {"blackout_changed", BlackoutOfChanged},
     {"blackout_all", BlackoutOfAll},
-    {"staging_memory", StageThese<4096>},
-    {"staging_memory_256", StageThese<256>},
+    {"staging_memory", StagingMemories},
 };
 
 std::string Numbers(const std::vector<double>& numbers) {
@@ -204,8 +213,19 @@ std::string ToJson(const Row& row) {
       "{\"row\": \"", row.key, "\", \"unit\": \"", row.unit,
       "\", \"measured\": ", Numbers(row.measured),
       ", \"bound\": ", Numbers(row.bound), ", \"ratios\": ", Numbers(ratios));
-  for (const auto& [name, numbers] : row.details) {
+  for (const auto& [name, number] : row.facts) {
+    absl::StrAppend(&json, ", \"", name, "\": ", number);
+  }
+  for (const auto& [name, numbers] : row.series) {
     absl::StrAppend(&json, ", \"", name, "\": ", Numbers(numbers));
+  }
+  if (!row.also.empty()) {
+    absl::StrAppend(&json, ", \"also\": [",
+                    absl::StrJoin(row.also, ", ",
+                                  [](std::string* out, const Row& other) {
+                                    absl::StrAppend(out, ToJson(other));
+                                  }),
+                    "]");
   }
   return absl::StrCat(json, "}");
 }

@@ -2,6 +2,7 @@
 #define TESTS_BENCHMARK_HANDOFFS_ROWS_H_
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -9,15 +10,18 @@
 
 namespace handoff::benchmark {
 
-// One line of the table: what was measured beside its bound, pair by pair within
-// one run.
+// One line of the table: what was measured beside its bound, pair by pair
+// within one run.
 struct Row {
   std::string key;
   std::string unit;
   std::vector<double> measured;
   std::vector<double> bound;
-  // Of more to show: name and numbers.
-  std::vector<std::pair<std::string, std::vector<double>>> details;
+  // What else there is to show, by name.
+  std::vector<std::pair<std::string, double>> facts;
+  std::vector<std::pair<std::string, std::vector<double>>> series;
+  // Lines that came out of the same run.
+  std::vector<Row> also;
 };
 
 // The keys that Measure() knows.
