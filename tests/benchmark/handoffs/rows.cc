@@ -26,7 +26,7 @@ struct Effort {
   size_t divisor;   // of the number of sessions
 };
 Effort EffortOf(bool quick) {
-  return quick ? Effort{2, 2, 16} : Effort{7, 60, 1};
+  return quick ? Effort{2, 2, 16} : Effort{5, 60, 1};
 }
 
 double Percentile(std::vector<double> values, double share) {
