@@ -66,7 +66,8 @@ absl::Status MoveStates(OutgoingFrame& out, const std::vector<int>& large) {
       return absl::ErrnoToStatus(stream.GetErrno(), "write to a memfd");
     }
   }
-  if (absl::Status sealed = SealMemfd(memfd->get()); !sealed.ok()) return sealed;
+  absl::Status sealed = SealMemfd(memfd->get());
+  if (!sealed.ok()) return sealed;
   out.descriptors.push_back(std::make_shared<UniqueFd>(*std::move(memfd)));
   return absl::OkStatus();
 }
@@ -106,10 +107,9 @@ void BatchBuilder::Close() {
 }
 
 void BatchBuilder::AddDescriptor(const NamedDescriptor& named) {
-  OutgoingFrame& out = Room(v1::Frame::kDescriptorsBatch,
-                            named.name.size() + named.address.size() + 16 +
-                                kDescriptorBytes,
-                            1);
+  OutgoingFrame& out =
+      Room(v1::Frame::kDescriptorsBatch,
+           named.name.size() + named.address.size() + 16 + kDescriptorBytes, 1);
   v1::Descriptors::Entry* entry =
       out.frame.mutable_descriptors_batch()->add_entries();
   entry->set_role(named.role);
@@ -127,10 +127,9 @@ absl::Status BatchBuilder::AddBlob(absl::string_view name,
     if (!made.ok()) return made.status();
     memfd = std::make_shared<UniqueFd>(*std::move(made));
   }
-  OutgoingFrame& out =
-      Room(v1::Frame::kBlobs,
-           name.size() + 16 + (memfd ? kDescriptorBytes : bytes),
-           memfd ? 1 : 0);
+  OutgoingFrame& out = Room(
+      v1::Frame::kBlobs, name.size() + 16 + (memfd ? kDescriptorBytes : bytes),
+      memfd ? 1 : 0);
   v1::Blobs::Entry* entry = out.frame.mutable_blobs()->add_entries();
   entry->set_name(std::string(name));
   if (memfd) {

@@ -42,10 +42,10 @@ class Group {
   // also before the loop runs (then `fn` waits).
   virtual void Post(std::function<void()> fn) = 0;
 
-  // Writes what a successor needs to go on with `session`; reads from and writes
-  // to no connection. An error aborts the handoff (a store keeps what it had of
-  // the session), SessionWriter::Refuse() leaves this one session behind. Live
-  // calls should be quick: the loop serves nobody meanwhile.
+  // Writes what a successor needs to go on with `session`; reads from and
+  // writes to no connection. An error aborts the handoff (a store keeps what it
+  // had of the session), SessionWriter::Refuse() leaves this one session
+  // behind. Live calls should be quick: the loop serves nobody meanwhile.
   virtual absl::Status Snapshot(Session& session, SessionWriter& writer) = 0;
 
   // Stop taking input: accept nothing, read nothing, let no timer act. Work that
@@ -87,8 +87,9 @@ class Group {
 
   // Whether to give sessions back to this group where the successor crashes
   // within the watch. The library then keeps, until the watch is over, its copy
-  // of each descriptor that moved and of what Snapshot wrote last: from the first
-  // round on as many descriptors as now, and memory for the state. Constant.
+  // of each descriptor that moved and of what Snapshot wrote last: from the
+  // first round on as many descriptors as now, and memory for the state.
+  // Constant.
   virtual bool TakesBack() const { return false; }
 
   // After Thaw, for each session of this group that moved and that, as the

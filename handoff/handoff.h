@@ -47,10 +47,11 @@ enum class Ended {
 // Thread-safety: Start() to Ready() from one thread; then Wait(), Stop() and
 // StartSuccessor() from any. Where there is a predecessor, Start() leaves a
 // thread behind that receives until TakeSessions() or Ready() has returned; it
-// blocks all signals, and a fork() meanwhile would lose it. Ownership: the Handoff owns every descriptor that
-// it inherits or is given, and closes them on destruction; so it must outlive
-// the service's use of them. Groups, receivers and the observer are borrowed
-// and outlive it; before it is destroyed every group's loop has ended.
+// blocks all signals, and a fork() meanwhile would lose it. Ownership: the
+// Handoff owns every descriptor that it inherits or is given, and closes them
+// on destruction; so it must outlive the service's use of them. Groups,
+// receivers and the observer are borrowed and outlive it; before it is
+// destroyed every group's loop has ended.
 class Handoff {
  public:
   // Meets the predecessor at options.path (or on the socket that the parent
@@ -142,10 +143,10 @@ class Handoff {
   virtual GroupHandle* Register(Group* group) = 0;
 
   // Restores every session of the type, as they arrive: the predecessor sends
-  // them meanwhile. OK also where some were refused by the receiver. Sessions of
-  // a type that nobody takes stay with the predecessor. An error of the handoff
-  // (codes as Start()) ends it, as one in Start() does; what had been restored
-  // was dropped.
+  // them meanwhile. OK also where some were refused by the receiver. Sessions
+  // of a type that nobody takes stay with the predecessor. An error of the
+  // handoff (codes as Start()) ends it, as one in Start() does; what had been
+  // restored was dropped.
   virtual absl::Status TakeSessions(absl::string_view type,
                                     SessionReceiver* receiver) = 0;
 

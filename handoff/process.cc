@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <future>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -88,8 +89,8 @@ absl::Status Process::Restore(StagedInventory::Arrival& arrival,
   auto snapshot = reader_.Read(arrival, VersionOf(arrival.type));
   if (!snapshot.ok()) return snapshot.status();
   // A crash is no handoff.
-  std::shared_ptr<Session> session = roster_.Receive(
-      arrival, arrival.handoffs + (taking_ != nullptr ? 1 : 0));
+  std::shared_ptr<Session> session =
+      roster_.Receive(arrival, arrival.handoffs + (taking_ != nullptr ? 1 : 0));
   Reach(options_.fault_seam, "hook", "restore");
   absl::Status status = receiver->Restore(session, *snapshot);
   if (status.ok() && roster_.GroupOf(*session) < 0) {

@@ -2,12 +2,10 @@
 #define HANDOFF_PROCESS_H_
 
 #include <condition_variable>
-#include <deque>
 #include <list>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <thread>
 #include <utility>

@@ -79,8 +79,8 @@ absl::Status Process::StartSuccessor() {
 
 // What comes next, here and in a predecessor that hears of the commit, is work
 // for each session, and would compete for the processors with the loops that
-// clients wait for. Where the predecessor keeps something, others wait for it to
-// hear.
+// clients wait for. Where the predecessor keeps something, others wait for it
+// to hear.
 void Process::AwaitFirstPolls() {
   const absl::Time deadline = MonotonicNow() + kFirstPollTime;
   absl::Time now;

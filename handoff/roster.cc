@@ -69,12 +69,12 @@ std::shared_ptr<Session> Roster::Receive(
     session->changed_ = true;
   }
   // Usually only its state has changed.
-  const bool same = std::equal(
-      session->descriptors_.begin(), session->descriptors_.end(),
-      arrival.descriptors.begin(), arrival.descriptors.end(),
-      [](const Session::Descriptor& a,
-         const StagedInventory::Arrival::Descriptor& b) { return a.fd == b.fd; });
-  if (same) return session;
+  const auto& had = session->descriptors_;
+  if (std::equal(had.begin(), had.end(), arrival.descriptors.begin(),
+                 arrival.descriptors.end(),
+                 [](const auto& a, const auto& b) { return a.fd == b.fd; })) {
+    return session;
+  }
   session->descriptors_.clear();
   session->descriptors_.reserve(arrival.descriptors.size());
   for (const StagedInventory::Arrival::Descriptor& d : arrival.descriptors) {

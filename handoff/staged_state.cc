@@ -57,8 +57,7 @@ absl::StatusOr<SessionSnapshot> StateReader::Read(
   snapshot.state.Swap(&arrival.state);
   snapshot.bytes.reserve(arrival.descriptors.size());
   for (StagedInventory::Arrival::Descriptor& d : arrival.descriptors) {
-    snapshot.bytes.push_back(
-        {d.name, std::move(d.input), std::move(d.output)});
+    snapshot.bytes.push_back({d.name, std::move(d.input), std::move(d.output)});
   }
   if (arrival.state_memfd == nullptr) return snapshot;
   absl::StatusOr<v1::SessionState> large = ReadLarge(arrival);

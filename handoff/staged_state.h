@@ -13,8 +13,8 @@
 
 namespace handoff {
 
-// Makes of what has arrived what a receiver gets. Keeps the memfd mapped that it
-// read from last: sessions come with others that share it. Not thread-safe.
+// Makes of what has arrived what a receiver gets. Keeps the memfd mapped that
+// it read from last: sessions come with others that share it. Not thread-safe.
 class StateReader {
  public:
   // `limits` are borrowed.
@@ -39,9 +39,9 @@ class StateReader {
 absl::StatusOr<google::protobuf::Any> DecodeBlob(
     const StagedInventory::Blob& blob, const Limits& limits);
 
-// Whether nobody has read from or written to the session's connections since its
-// state was taken: it was frozen then, or the kernel's counters say so. To be
-// asked once the word is decided. False where it has no connection with
+// Whether nobody has read from or written to the session's connections since
+// its state was taken: it was frozen then, or the kernel's counters say so. To
+// be asked once the word is decided. False where it has no connection with
 // counters, or a descriptor that has none and is neither a file nor a memfd: of
 // a Unix socket or a pipe nobody can tell.
 bool Untouched(const StagedInventory::Session& session);

@@ -187,8 +187,8 @@ void Storing::StoreSession(GroupSnapshot::Item& item) {
   record.Swap(&item.record);
   const uint64_t id = record.id();
   if (record.ByteSizeLong() > kMaxStateBytes) {
-    return LeaveOut(id, absl::StrCat("state of more than ", kMaxStateBytes,
-                                     " bytes"));
+    return LeaveOut(
+        id, absl::StrCat("state of more than ", kMaxStateBytes, " bytes"));
   }
   for (v1::SessionDescriptor& d : *record.mutable_descriptors()) {
     d.clear_sent_in();

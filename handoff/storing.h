@@ -82,7 +82,7 @@ class Storing {
   std::unique_ptr<StoreLog> log_;
   std::string log_name_;  // in the store; empty: none of this run
   std::map<std::string, uint32_t> versions_;
-  std::unordered_set<uint64_t> known_;  // sessions that are stored
+  std::unordered_set<uint64_t> known_;        // sessions that are stored
   std::map<std::string, std::string> blobs_;  // as they were stored last
   // Why sessions are not stored, as far as this run has said so.
   std::set<std::string> said_;

@@ -219,12 +219,9 @@ void Taking::NoteState() {
 
 absl::Status Taking::Stage() {
   const auto nothing = [] { return absl::OkStatus(); };
-  absl::Status status =
-      RunUntil(
-          [this] {
-            return staged_ || (machine_->named_complete() && !over());
-          },
-          nothing);
+  absl::Status status = RunUntil(
+      [this] { return staged_ || (machine_->named_complete() && !over()); },
+      nothing);
   if (!status.ok()) return status;
   passes_on_ = true;
   // That was all, or it makes no sense.

@@ -46,17 +46,17 @@ class Taking {
   // from then on, while this one restores them. OK also where the predecessor
   // died on the way and what has come is adopted.
   absl::Status Stage();
-  // Until PreCopied: what of the sessions has come since the last call, at least
-  // one of them or the end. Nothing: that was all. An error is that of the
-  // handoff, which has ended.
+  // Until PreCopied: what of the sessions has come since the last call, at
+  // least one of them or the end. Nothing: that was all. An error is that of
+  // the handoff, which has ended.
   absl::StatusOr<StagedInventory::SessionChanges> NextStaged();
   // In place of the rest of it.
   void StopReceiving();
   // Sends Ready, and returns once committed (or adopted); that the predecessor
   // hears of it is left to Step(). `apply` restores what
   // inventory() says has changed; it is called while the predecessor's groups
-  // are live, and for the last time when they are frozen. After NextStaged() has
-  // said that there is no more.
+  // are live, and for the last time when they are frozen. After NextStaged()
+  // has said that there is no more.
   absl::Status Commit(v1::Ready ready,
                       const std::function<absl::Status()>& apply);
 
@@ -128,7 +128,7 @@ class Taking {
   const Wake stop_receiving_;
   std::thread receiver_;
   bool passes_on_ = false;  // what has come goes to NextStaged()
-  std::mutex mu_;  // guards what follows
+  std::mutex mu_;           // guards what follows
   std::condition_variable passed_on_;
   StagedInventory::SessionChanges arrived_;
   bool stopped_ = false;

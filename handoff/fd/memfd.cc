@@ -117,8 +117,8 @@ absl::StatusOr<SealedMapping> SealedMapping::Map(int fd, size_t max_bytes) {
   if (*size == 0) return SealedMapping(absl::string_view());
   // Private: a shared one of a file sealed against writing is refused before
   // Linux 6.7, though it is only for reading.
-  void* const mapped = ::mmap(nullptr, *size, PROT_READ,
-                              MAP_PRIVATE | MAP_POPULATE, fd, 0);
+  void* const mapped =
+      ::mmap(nullptr, *size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
   if (mapped == MAP_FAILED) return absl::ErrnoToStatus(errno, "mmap");
   return SealedMapping(
       absl::string_view(static_cast<const char*>(mapped), *size));

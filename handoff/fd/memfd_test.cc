@@ -113,10 +113,9 @@ TEST(MemfdTest, OnlyWhatCannotChangeAndIsAsSmallAsAllowedIsMapped) {
               absl::StatusCode::kInvalidArgument)
         << "without the seal " << missing;
   }
-  EXPECT_EQ(SealedMapping::Map(MakeWith("12", kAllSeals).get(), 1)
-                .status()
-                .code(),
-            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(
+      SealedMapping::Map(MakeWith("12", kAllSeals).get(), 1).status().code(),
+      absl::StatusCode::kResourceExhausted);
   EXPECT_FALSE(SealedMapping::Map(-1, 100).ok());
 }
 

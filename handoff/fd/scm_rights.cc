@@ -189,9 +189,8 @@ absl::StatusOr<ReceivedMessage> ReceiveMessage(int socket,
                      message.descriptors.size(), " did (MSG_CTRUNC)"));
   }
   if ((header.msg_flags & MSG_TRUNC) != 0) {
-    return absl::DataLossError(absl::StrCat("a message is longer than ",
-                                            memory.size(),
-                                            " bytes (MSG_TRUNC)"));
+    return absl::DataLossError(absl::StrCat(
+        "a message is longer than ", memory.size(), " bytes (MSG_TRUNC)"));
   }
   if (length == 0) {
     // recvmsg(2) returns 0 for an empty message too. One with descriptors or
@@ -201,8 +200,7 @@ absl::StatusOr<ReceivedMessage> ReceiveMessage(int socket,
     }
     return absl::OutOfRangeError("the peer has closed the connection");
   }
-  message.bytes =
-      absl::string_view(memory.data(), static_cast<size_t>(length));
+  message.bytes = absl::string_view(memory.data(), static_cast<size_t>(length));
   return message;
 }
 

@@ -102,10 +102,10 @@ absl::StatusOr<v1::TcpCounters> ReadTcpCounters(int fd) {
   } while (after.tcpi_bytes_received != before.tcpi_bytes_received ||
            after.tcpi_bytes_acked != before.tcpi_bytes_acked ||
            after.tcpi_state != before.tcpi_state);
-  return Counters(after.tcpi_bytes_received - static_cast<uint64_t>(unread) -
-                      (FinReceived(fd, after) ? 1 : 0),
-                  after.tcpi_bytes_acked +
-                      static_cast<uint64_t>(unacknowledged));
+  return Counters(
+      after.tcpi_bytes_received - static_cast<uint64_t>(unread) -
+          (FinReceived(fd, after) ? 1 : 0),
+      after.tcpi_bytes_acked + static_cast<uint64_t>(unacknowledged));
 }
 
 }  // namespace handoff

@@ -71,8 +71,10 @@ void ChangingSessions::TakeAll(StagedInventory& inventory) {
 void ChangingSessions::TakeUntouched(StagedInventory& inventory) {
   for (const auto& [id, session] : inventory.sessions()) {
     const auto read = read_.find(id);
+    const v1::SessionRecord& record = session.record;
     if (read == read_.end() ||
-        session.record.descriptors(0).counters().consumed() != read->second) {
+        (!record.frozen() &&
+         record.descriptors(0).counters().consumed() != read->second)) {
       continue;
     }
     taken_[id] = VersionOf(session);
@@ -106,7 +108,7 @@ std::deque<uint64_t> ChangingSessions::Ids() const {
 }
 
 void ChangingSessions::AddTo(OutgoingFrame& batch, uint64_t id,
-                             const v1::Ready& ready) {
+                             const v1::Ready& ready, bool frozen) {
   const auto it = sessions_.find(id);
   if (it == sessions_.end() || kept_.count(id) != 0) return;
   Session& session = it->second;
@@ -126,7 +128,8 @@ void ChangingSessions::AddTo(OutgoingFrame& batch, uint64_t id,
   v1::SessionDescriptor* client = record->add_descriptors();
   client->set_name("client");
   client->set_input(InputOf(session.version));
-  client->mutable_counters()->set_consumed(session.version);
+  record->set_frozen(frozen);
+  if (!frozen) client->mutable_counters()->set_consumed(session.version);
   if (session.sent_version == 0) {
     batch.descriptors.push_back(session.fd);
     client->set_sent_in(static_cast<uint32_t>(batch.descriptors.size()));

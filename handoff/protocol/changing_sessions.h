@@ -37,7 +37,9 @@ class ChangingSessions {
   // Who is there now, for a round of snapshots.
   std::deque<uint64_t> Ids() const;
   // Adds session `id` as it is now, unless it is gone or has not changed.
-  void AddTo(OutgoingFrame& batch, uint64_t id, const v1::Ready& ready);
+  // `frozen`: Live() is not called before the outcome.
+  void AddTo(OutgoingFrame& batch, uint64_t id, const v1::Ready& ready,
+             bool frozen);
   // Adds those that were sent and have ended since.
   void AddClosedTo(OutgoingFrame& batch);
   // Closes everything.

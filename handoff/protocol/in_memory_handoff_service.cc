@@ -234,8 +234,10 @@ void InMemoryHandoff::StartRound() {
 void InMemoryHandoff::SendSome(std::deque<uint64_t> ids,
                                std::function<void()> then) {
   OutgoingFrame batch;
+  const bool cutting =
+      predecessor_.state() == PredecessorMachine::State::kCutting;
   for (size_t i = 0; i < kSessionsPerBatch && !ids.empty(); ++i) {
-    sessions_.AddTo(batch, ids.front(), predecessor_.ready());
+    sessions_.AddTo(batch, ids.front(), predecessor_.ready(), cutting);
     ids.pop_front();
   }
   if (ids.empty()) sessions_.AddClosedTo(batch);

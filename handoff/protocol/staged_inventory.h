@@ -64,8 +64,8 @@ class StagedInventory {
 
   // Takes a frame of a batch with its descriptors. INVALID_ARGUMENT where it
   // contradicts itself or what came before; RESOURCE_EXHAUSTED over a limit.
-  // After an error the inventory is only good for being destroyed. Takes what is
-  // large out of the frame.
+  // After an error the inventory is only good for being destroyed. Takes what
+  // is large out of the frame.
   absl::Status Apply(v1::Frame& frame, std::vector<UniqueFd> descriptors);
 
   // INVALID_ARGUMENT, with the counts, where we hold something else.

@@ -160,9 +160,9 @@ void SuccessorMachine::OnFrame(v1::Frame frame,
       // A driver looks at what has a name while sessions still come.
       if (named_complete_ && !frame.has_sessions()) {
         return Fail(v1::Abort::MALFORMED,
-                    absl::InvalidArgumentError(absl::StrCat(
-                        "frame \"", BodyName(frame),
-                        "\" comes after the first sessions")),
+                    absl::InvalidArgumentError(
+                        absl::StrCat("frame \"", BodyName(frame),
+                                     "\" comes after the first sessions")),
                     now);
       }
       named_complete_ = frame.has_sessions();

@@ -191,8 +191,8 @@ absl::StatusOr<IncomingFrame> Channel::Receive() {
   if (incoming_ == nullptr) {
     incoming_ = std::make_unique_for_overwrite<char[]>(kMaxMessageBytes);
   }
-  absl::StatusOr<ReceivedMessage> message = ReceiveMessage(
-      fd(), absl::MakeSpan(incoming_.get(), kMaxMessageBytes));
+  absl::StatusOr<ReceivedMessage> message =
+      ReceiveMessage(fd(), absl::MakeSpan(incoming_.get(), kMaxMessageBytes));
   if (!message.ok()) return message.status();
   // Before a byte of it is looked at.
   if (absl::Status known = Authenticate(*message); !known.ok()) {

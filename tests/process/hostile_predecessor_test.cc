@@ -367,6 +367,47 @@ const Attack kAttacks[] = {
      "sessions; 2, 1 and 1 have come",
      "MISMATCH: the predecessor counts 5 descriptors, 1 blobs and 1 sessions; "
      "2, 1 and 1 have come"},
+    {"ABlobBehindASession",
+     [](FakePredecessor& p) {
+       p.SendOffer();
+       p.SendDescriptors();
+       p.SendSession();
+       p.SendBlob(ToyCounters());
+     },
+     "INVALID_ARGUMENT: frame \"blobs\" comes after the first sessions",
+     "MALFORMED: frame \"blobs\" comes after the first sessions"},
+    // The successor has restored the session by now, or is about to.
+    {"AnAbortBehindASession",
+     [](FakePredecessor& p) {
+       p.SendOffer();
+       p.SendDescriptors();
+       p.SendBlob(ToyCounters());
+       p.SendSession();
+       v1::Frame abort;
+       abort.mutable_abort()->set_reason(v1::Abort::STOPPED);
+       abort.mutable_abort()->set_detail("enough");
+       p.peer().Send(abort);
+     },
+     "ABORTED: the predecessor aborted: enough (STOPPED)", ""},
+    {"ASessionThatComesAgainWithADescriptorTooMany",
+     [](FakePredecessor& p) {
+       p.SendOffer();
+       p.SendDescriptors();
+       p.SendBlob(ToyCounters());
+       p.SendSession();
+       v1::Frame again;
+       v1::SessionRecord& record = *again.mutable_sessions()->add_records();
+       record.set_id(kSession);
+       record.set_type("toy");
+       record.add_descriptors()->set_name("client");
+       record.add_descriptors()->set_name("another");
+       record.mutable_descriptors(1)->set_sent_in(9);
+       p.peer().Send(again);
+     },
+     "INVALID_ARGUMENT: a session names descriptor 9 of 0, which is not there "
+     "or is taken",
+     "MALFORMED: a session names descriptor 9 of 0, which is not there or is "
+     "taken"},
     {"WrongCountsInFinal",
      [](FakePredecessor& p) {
        p.Stage();

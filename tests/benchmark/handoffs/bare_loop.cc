@@ -62,9 +62,9 @@ void SendBatch(int socket, Head& head, const std::vector<int>& fds,
   std::vector<iovec> parts = {{&head, sizeof(head)}};
   if (head.memfd != 0) {
     memfd.reset(::memfd_create("state", MFD_CLOEXEC));
-    Require(::writev(memfd.get(), state.data(),
-                     static_cast<int>(state.size())) > 0,
-            "writev");
+    Require(
+        ::writev(memfd.get(), state.data(), static_cast<int>(state.size())) > 0,
+        "writev");
     sent.push_back(memfd.get());
   } else {
     parts.insert(parts.end(), state.begin(), state.end());
@@ -128,8 +128,8 @@ bool ReceiveBatch(int socket, size_t state_bytes, std::vector<char>& buffer,
                   Received& all) {
   iovec part = {buffer.data(), buffer.size()};
   msghdr message = {};
-  alignas(cmsghdr) unsigned char
-      control[CMSG_SPACE((kBatch + 1) * sizeof(int))];
+  alignas(
+      cmsghdr) unsigned char control[CMSG_SPACE((kBatch + 1) * sizeof(int))];
   message.msg_iov = &part;
   message.msg_iovlen = 1;
   message.msg_control = control;

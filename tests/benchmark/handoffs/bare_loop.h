@@ -10,8 +10,8 @@ namespace handoff::benchmark {
 // 252 descriptors a message with the same bytes of state (in the message where
 // they fit, else in one memfd for each message), SO_COOKIE read on both sides
 // and compared, each descriptor registered in the receiver's epoll, as it is in
-// the sender's. As with a handoff the receiver is a new process. No protocol, no
-// records, no acknowledgement but the last, no checks of who it is.
+// the sender's. As with a handoff the receiver is a new process. No protocol,
+// no records, no acknowledgement but the last, no checks of who it is.
 //
 // The role of both: listens, says "port P", accepts `count` connections, says
 // "accepted". Told "move", moves them all, and says "moved NANOSECONDS": from

@@ -12,9 +12,9 @@ namespace {
 constexpr double kNanosPerMilli = 1e6;
 
 std::unique_ptr<Program> StartClients(const std::string& port, size_t count) {
-  auto clients = std::make_unique<Program>(std::vector<std::string>{
-      "--role=clients", absl::StrCat("--port=", port),
-      absl::StrCat("--sessions=", count)});
+  auto clients = std::make_unique<Program>(
+      std::vector<std::string>{"--role=clients", absl::StrCat("--port=", port),
+                               absl::StrCat("--sessions=", count)});
   return clients;
 }
 

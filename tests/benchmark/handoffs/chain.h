@@ -22,9 +22,9 @@ struct Load {
 
 // What one handoff was like.
 struct Measured {
-  double milliseconds = 0;         // from the Offer to the commit
-  std::vector<double> blackouts;   // of each group with sessions, milliseconds
-  double memory_bytes = 0;         // that the successor needed until Ready
+  double milliseconds = 0;        // from the Offer to the commit
+  std::vector<double> blackouts;  // of each group with sessions, milliseconds
+  double memory_bytes = 0;        // that the successor needed until Ready
 };
 
 // A service, its clients, and one handoff after the other.

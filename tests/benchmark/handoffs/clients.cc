@@ -34,9 +34,10 @@ UniqueFd Connect(int port) {
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   address.sin_port = htons(static_cast<uint16_t>(port));
-  Require(fd.valid() && ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address),
-                                  sizeof(address)) == 0,
-          absl::StrCat("connect: ", std::strerror(errno)));
+  Require(
+      fd.valid() && ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address),
+                              sizeof(address)) == 0,
+      absl::StrCat("connect: ", std::strerror(errno)));
   return fd;
 }
 
@@ -87,8 +88,7 @@ void RunClients(int port, int count) {
   int64_t echoes = 0;
   while (true) {
     pollfd polled = {STDIN_FILENO, POLLIN, 0};
-    const int told =
-        ::poll(&polled, 1, talking > 0 ? kPeriodMilliseconds : -1);
+    const int told = ::poll(&polled, 1, talking > 0 ? kPeriodMilliseconds : -1);
     if (told > 0) {
       const std::string line = benchmark::Hear();
       absl::string_view rest = line;

@@ -87,8 +87,8 @@ void EchoGroup::Loop() {
 }
 
 void EchoGroup::Accept() {
-  UniqueFd fd(::accept4(listener_, nullptr, nullptr,
-                        SOCK_NONBLOCK | SOCK_CLOEXEC));
+  UniqueFd fd(
+      ::accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!fd) return;
   std::vector<NamedFd> fds(1);
   fds[0] = {"client", std::move(fd)};

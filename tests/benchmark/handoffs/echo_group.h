@@ -19,8 +19,8 @@ namespace handoff::benchmark {
 inline constexpr char kSessionType[] = "echo";
 
 // An epoll loop whose sessions echo what comes. As a service with care would
-// have it: one entry of epoll for each session, level-triggered, registered when
-// it is restored; the whole epoll instance is let go of at Release.
+// have it: one entry of epoll for each session, level-triggered, registered
+// when it is restored; the whole epoll instance is let go of at Release.
 class EchoGroup : public Group {
  public:
   // `changes`: how many sessions change at Quiesce().

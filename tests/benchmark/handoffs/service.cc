@@ -102,11 +102,10 @@ int PortOf(int listener) {
 std::string Blackouts(const Handoff& service) {
   const v1::Ledger ledger = service.GetLedger();
   if (ledger.handoffs().empty()) return "";
-  return absl::StrJoin(
-      ledger.handoffs(ledger.handoffs_size() - 1).blackouts(), ",",
-      [](std::string* out, const v1::Blackout& blackout) {
-        absl::StrAppend(out, blackout.milliseconds());
-      });
+  return absl::StrJoin(ledger.handoffs(ledger.handoffs_size() - 1).blackouts(),
+                       ",", [](std::string* out, const v1::Blackout& blackout) {
+                         absl::StrAppend(out, blackout.milliseconds());
+                       });
 }
 
 }  // namespace
@@ -127,10 +126,10 @@ void RunService(const ServiceSettings& settings) {
   options.deadlines.watch = absl::Milliseconds(1);
   auto service = Handoff::Start(options);
   Require(service.ok(), service.status().message());
-  for (auto& group : groups) group->SetHandle((*service)->Register(group.get()));
-  const auto shards =
-      (*service)->ListenSharded("echo", "tcp:127.0.0.1:0",
-                                static_cast<int>(settings.workers));
+  for (auto& group : groups)
+    group->SetHandle((*service)->Register(group.get()));
+  const auto shards = (*service)->ListenSharded(
+      "echo", "tcp:127.0.0.1:0", static_cast<int>(settings.workers));
   Require(shards.ok(), shards.status().message());
   const absl::Status restored =
       (*service)->TakeSessions(kSessionType, &receiver);

@@ -18,11 +18,12 @@ struct ServiceSettings {
 
 // The role of a service that echoes, with one session for each connection: as
 // small as a service can be. Says "port P" if it serves first, and then "serves
-// nanoseconds=N memory=BYTES": how long it took from the offer to the commit, and
-// what that needed at most until everything was restored. Told "sessions", says "sessions N"; told
-// "blackouts", says "blackouts MS,MS,...": how long each group with sessions was
-// frozen in the handoff that brought it here, once that is known. When it has
-// been handed off, or standard input ends, it says "ended".
+// nanoseconds=N memory=BYTES": how long it took from the offer to the commit,
+// and what that needed at most until everything was restored. Told "sessions",
+// says "sessions N"; told "blackouts", says "blackouts MS,MS,...": how long
+// each group with sessions was frozen in the handoff that brought it here, once
+// that is known. When it has been handed off, or standard input ends, it says
+// "ended".
 void RunService(const ServiceSettings& settings);
 
 }  // namespace handoff::benchmark
