@@ -43,11 +43,12 @@ Row NewRow(absl::string_view key, absl::string_view unit) {
 }
 
 Row Move(absl::string_view key, size_t sessions, size_t state_bytes,
-         const Effort& effort) {
+         size_t workers, const Effort& effort) {
   Row row = NewRow(key, "ms");
   Load load;
   load.sessions = sessions;
   load.state_bytes = state_bytes;
+  load.workers = workers;
   Chain chain(load);
   BareLoop bare(sessions, state_bytes);
   // The first of each finds its memory cold.
@@ -58,7 +59,8 @@ Row Move(absl::string_view key, size_t sessions, size_t state_bytes,
     row.measured.push_back(chain.HandOver().milliseconds);
   }
   row.facts = {{"sessions", static_cast<double>(sessions)},
-               {"state_bytes", static_cast<double>(state_bytes)}};
+               {"state_bytes", static_cast<double>(state_bytes)},
+               {"workers", static_cast<double>(workers)}};
   return row;
 }
 
@@ -94,13 +96,15 @@ Row BlackoutOfChanged(absl::string_view key, const Effort& effort) {
   return row;
 }
 
-Row BlackoutOfAll(absl::string_view key, const Effort& effort) {
+// With `changes` of kMost sessions, over the bare loop with their state.
+Row BlackoutOf(size_t changes, absl::string_view key, const Effort& effort) {
   Row row = NewRow(key, "ms");
   Load load;
-  load.sessions = load.changes = kMost / effort.divisor;
+  load.sessions = kMost / effort.divisor;
+  load.changes = changes / effort.divisor;
   load.talking = kFew / effort.divisor;
   Chain chain(load);
-  BareLoop bare(load.sessions, load.state_bytes);
+  BareLoop bare(load.changes, load.state_bytes);
   std::vector<double> all;
   Row longest = NewRow(absl::StrCat(key, "_max"), "ms");
   for (size_t i = 0; i < effort.pairs; ++i) {
@@ -115,8 +119,22 @@ Row BlackoutOfAll(absl::string_view key, const Effort& effort) {
     longest.measured.push_back(Percentile(measured, 1));
     all.insert(all.end(), measured.begin(), measured.end());
   }
+  row.facts = {{"changes", static_cast<double>(load.changes)}};
   row.series = {{"blackouts_ms", std::move(all)}};
   row.also = {std::move(longest)};
+  return row;
+}
+
+Row BlackoutOfAll(absl::string_view key, const Effort& effort) {
+  Row row = BlackoutOf(kMost, key, effort);
+  // Between few and all: less often, for what they are to show.
+  const Effort less = {effort.pairs, std::min<size_t>(effort.handoffs, 10),
+                       effort.divisor};
+  for (const size_t changes : {kMost / 10, kMost / 2}) {
+    row.also.push_back(
+        BlackoutOf(changes, absl::StrCat("blackout_", changes), less));
+    row.also.back().also.clear();
+  }
   return row;
 }
 
@@ -134,8 +152,6 @@ size_t RecordBytes() {
   v1::DescriptorInfo info;
   info.set_kind(v1::DescriptorInfo::TCP);
   info.set_socket_cookie(uint64_t{1} << 20);
-  info.set_local_address("127.0.0.1:10000");
-  info.set_peer_address("127.0.0.1:10000");
   return record.ByteSizeLong() + info.ByteSizeLong();
 }
 
@@ -171,13 +187,24 @@ struct Named {
 
 template <size_t kSessions, size_t kStateBytes>
 Row MoveThese(absl::string_view key, const Effort& effort) {
-  return Move(key, kSessions / effort.divisor, kStateBytes, effort);
+  return Move(key, kSessions / effort.divisor, kStateBytes, /*workers=*/1,
+              effort);
+}
+
+// And what more loops do for it.
+Row MoveMost(absl::string_view key, const Effort& effort) {
+  Row row = MoveThese<kMost, 256>(key, effort);
+  for (const size_t workers : {2, 4}) {
+    row.also.push_back(Move(absl::StrCat(key, "_workers_", workers),
+                            kMost / effort.divisor, 256, workers, effort));
+  }
+  return row;
 }
 
 constexpr Named kRows[] = {
     {"move_256_1000", MoveThese<1000, 256>},
     {"move_256_4000", MoveThese<4000, 256>},
-    {"move_256_16000", MoveThese<16000, 256>},
+    {"move_256_16000", MoveMost},
     {"move_4k", MoveThese<4000, 4096>},
     {"move_64k", MoveThese<4000, 65536>},
     {"blackout_changed", BlackoutOfChanged},
